@@ -1,1 +1,14 @@
-//! Placeholder.
+//! The harness of the end-to-end tests: the real `sshd`, `ssh`, `ssh-keygen` and `ssh-agent`, and our own two binaries as
+//! they ship, each in folders of their own. Nothing here waits a fixed time: it waits for what it wants to see.
+
+pub mod agent;
+pub mod api;
+pub mod authority;
+pub mod binaries;
+pub mod keys;
+pub mod load;
+pub mod person;
+pub mod ssh;
+pub mod sshd;
+pub mod wait;
+pub mod workdir;

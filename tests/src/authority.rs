@@ -1,0 +1,262 @@
+//! The real `signet-ca`, started, signalled, killed and started again.
+
+use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::api::Api;
+use crate::binaries::ours;
+use crate::sshd::free_port;
+use crate::wait::until;
+use crate::workdir::{Workdir, copy_folder, write};
+
+/// The root token of every authority that these tests start with `dev`.
+pub const ROOT_TOKEN: &str = "root-token-of-the-tests";
+
+/// A running authority, its folder, and how to start it again.
+#[derive(Debug)]
+pub struct Authority {
+    child: Option<Child>,
+    start: Vec<String>,
+    port: u16,
+    tls: bool,
+    folder: Workdir,
+}
+
+impl Authority {
+    /// `signet-ca dev` with the example policies.
+    pub fn dev() -> Self {
+        Self::dev_with(|_| {})
+    }
+
+    /// `signet-ca dev` with the example policies after `change` has edited the folder they lie in.
+    pub fn dev_with(change: impl FnOnce(&Path)) -> Self {
+        let folder = Workdir::new();
+        let policies = folder.folder("policies");
+        copy_folder(&example_policies(), &policies);
+        change(&policies);
+        let port = free_port();
+        let data = folder.folder("data");
+        let start = [
+            "dev".to_owned(),
+            format!("--listen=127.0.0.1:{port}"),
+            format!("--root-token={ROOT_TOKEN}"),
+            format!("--policies={}", policies.display()),
+            format!("--data={}", data.display()),
+        ];
+        Self {
+            child: None,
+            start: start.into(),
+            port,
+            tls: false,
+            folder,
+        }
+        .started()
+    }
+
+    /// `signet-ca serve` over TLS with a configuration; `config` gets the port, the data folder and the policy folder.
+    pub fn serve_with(change: impl FnOnce(&Path), config: impl FnOnce(&ServeSetup) -> String) -> Self {
+        let folder = Workdir::new();
+        let policies = folder.folder("policies");
+        change(&policies);
+        let setup = ServeSetup {
+            port: free_port(),
+            data: folder.folder("data"),
+            policies,
+        };
+        let file = folder.write("signet.toml", &config(&setup));
+        let start = ["serve".to_owned(), format!("--config={}", file.display())];
+        Self {
+            child: None,
+            start: start.into(),
+            port: setup.port,
+            tls: true,
+            folder,
+        }
+        .started()
+    }
+
+    fn started(mut self) -> Self {
+        self.start();
+        self
+    }
+
+    /// Starts the authority, again if it ran before, and waits until it answers.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "the authority runs already");
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("the log");
+        let mut child = Command::new(ours("signet-ca"))
+            .args(&self.start)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log)
+            .spawn()
+            .expect("signet-ca starts");
+        let api = self.anonymous();
+        until("signet-ca to answer", || {
+            if let Some(status) = child.try_wait().expect("its state") {
+                panic!("signet-ca ended at once ({status}):\n{}", self.log());
+            }
+            api.try_get("sys/health").filter(|answer| answer.status == 200)
+        });
+        self.child = Some(child);
+    }
+
+    /// The address that a client types.
+    pub fn address(&self) -> String {
+        format!("{}://127.0.0.1:{}", if self.tls { "https" } else { "http" }, self.port)
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder with policies, data and logs.
+    pub fn folder(&self) -> &Workdir {
+        &self.folder
+    }
+
+    /// The policy folder.
+    pub fn policies(&self) -> PathBuf {
+        self.folder.path().join("policies")
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The process id of the running server.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running authority").id()
+    }
+
+    /// The API with the root token.
+    pub fn root(&self) -> Api {
+        self.api(ROOT_TOKEN)
+    }
+
+    /// The API with a token.
+    pub fn api(&self, token: &str) -> Api {
+        Api::new(&self.address(), Some(token))
+    }
+
+    /// The API without a token.
+    pub fn anonymous(&self) -> Api {
+        Api::new(&self.address(), None)
+    }
+
+    /// What the server has printed.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("signet-ca.log")
+    }
+
+    /// Replaces one file of the policy folder and has the server read it (SIGHUP).
+    pub fn replace_policy(&self, name: &str, text: &str) {
+        write(&self.policies().join(name), text);
+        self.signal(Signal::HUP);
+    }
+
+    /// Sends a signal to the server.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(self.child.as_ref().expect("a running authority"));
+        kill_process(pid, signal).expect("the signal arrives");
+    }
+
+    /// Kills the server as a power cut would.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("a running authority");
+        child.kill().expect("SIGKILL");
+        let status = child.wait().expect("its end");
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "it ended by SIGKILL, not before:\n{}",
+            self.log()
+        );
+    }
+
+    /// Ends the server as systemd would and gives its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        let mut child = self.child.take().expect("a running authority");
+        child.wait().expect("its end").code()
+    }
+
+    /// Runs `signet-ca audit …` over this authority's data folder.
+    pub fn audit(&self, arguments: &[&str]) -> Output {
+        Command::new(ours("signet-ca"))
+            .arg("audit")
+            .args(arguments)
+            .arg(format!("--data={}", self.data().display()))
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .expect("signet-ca audit")
+    }
+
+    /// The ledger's records of one event (all of them with `""`), oldest first.
+    pub fn records(&self, event: &str) -> Vec<serde_json::Value> {
+        let output = self.audit(&["export"]);
+        assert!(
+            output.status.success(),
+            "audit export: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = String::from_utf8(output.stdout).expect("text");
+        let records = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a JSON line"));
+        records
+            .filter(|record: &serde_json::Value| event.is_empty() || record["event"] == event)
+            .collect()
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if std::thread::panicking() {
+            let mut text = String::new();
+            if let Ok(mut file) = std::fs::File::open(self.log_path()) {
+                drop(file.read_to_string(&mut text));
+            }
+            eprintln!("--- signet-ca's log ---\n{text}");
+        }
+    }
+}
+
+/// What a `signet.toml` of a test is made of.
+#[derive(Debug)]
+pub struct ServeSetup {
+    /// A free loopback port.
+    pub port: u16,
+    /// An empty data folder.
+    pub data: PathBuf,
+    /// The policy folder.
+    pub policies: PathBuf,
+}
+
+/// The policies that ship with the project.
+pub fn example_policies() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the work tree")
+        .join("policies")
+}
