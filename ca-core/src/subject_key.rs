@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECD
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use rsa::BoxedUint;
-use ssh_encoding::{Decode, Reader as _};
+use ssh_encoding::Decode;
 
 const LINE_BYTES_MAX: usize = 16 * 1024;
 const RSA_BITS_MIN: u32 = 2048;
