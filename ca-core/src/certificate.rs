@@ -36,7 +36,11 @@ impl CertificatePlan {
             return Err(SignError::TooLong(bytes.len()));
         }
         let line = line(self.resolved().key().kind().certificate_name(), &bytes);
-        Ok(SignedCertificate { plan: self, ca_fingerprint: signer.public_key().fingerprint(), line })
+        Ok(SignedCertificate {
+            plan: self,
+            ca_fingerprint: signer.public_key().fingerprint(),
+            line,
+        })
     }
 }
 

@@ -363,11 +363,14 @@ impl Denial {
         match self {
             Self::UnknownRole { nearest, .. } => nearest.as_ref().map(|name| format!("did you mean `{name}`?")),
             Self::NoPolicyPermits { near, .. } if near.is_empty() => None,
-            Self::NoPolicyPermits { near, .. } => {
-                Some(format!("policies that permit this to others or under other conditions: {}", near.join(", ")))
-            }
+            Self::NoPolicyPermits { near, .. } => Some(format!(
+                "policies that permit this to others or under other conditions: {}",
+                near.join(", ")
+            )),
             Self::PublicKeyMissing => Some("send the line of a public key file as `public_key`".to_owned()),
-            Self::KeyTypeNotAllowed { allowed, .. } | Self::PrincipalNotAllowed { allowed, .. } => allowed_here(allowed),
+            Self::KeyTypeNotAllowed { allowed, .. } | Self::PrincipalNotAllowed { allowed, .. } => {
+                allowed_here(allowed)
+            }
             Self::CriticalOptionsNotAllowed { allowed, .. } | Self::ExtensionsNotAllowed { allowed, .. } => {
                 allowed_here(allowed)
             }
@@ -384,7 +387,11 @@ impl Denial {
 }
 
 fn allowed_here(allowed: &[String]) -> Option<String> {
-    Some(if allowed.is_empty() { "none is allowed here".to_owned() } else { format!("allowed here: {}", allowed.join(", ")) })
+    Some(if allowed.is_empty() {
+        "none is allowed here".to_owned()
+    } else {
+        format!("allowed here: {}", allowed.join(", "))
+    })
 }
 
 impl From<FieldError> for Denial {

@@ -84,8 +84,14 @@ pub enum OptionError {
 ///
 /// # Errors
 /// [`OptionError`] for the first option that OpenSSH would not read as meant.
-pub fn critical_options(given: &BTreeMap<String, String>, listed: impl Fn(&str) -> bool) -> Result<Options, OptionError> {
-    given.iter().map(|(name, value)| Ok((name.clone(), critical_value(name, value, &listed)?))).collect()
+pub fn critical_options(
+    given: &BTreeMap<String, String>,
+    listed: impl Fn(&str) -> bool,
+) -> Result<Options, OptionError> {
+    given
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), critical_value(name, value, &listed)?)))
+        .collect()
 }
 
 /// Reads extensions; as [`critical_options`].
@@ -93,7 +99,10 @@ pub fn critical_options(given: &BTreeMap<String, String>, listed: impl Fn(&str) 
 /// # Errors
 /// [`OptionError`] for the first extension that OpenSSH would not read as meant.
 pub fn extensions(given: &BTreeMap<String, String>, listed: impl Fn(&str) -> bool) -> Result<Options, OptionError> {
-    given.iter().map(|(name, value)| Ok((name.clone(), extension_value(name, value, &listed)?))).collect()
+    given
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), extension_value(name, value, &listed)?)))
+        .collect()
 }
 
 fn critical_value(name: &str, value: &str, listed: impl Fn(&str) -> bool) -> Result<OptionValue, OptionError> {
@@ -122,7 +131,9 @@ fn extension_value(name: &str, value: &str, listed: impl Fn(&str) -> bool) -> Re
 fn check_text(name: &str, value: &str) -> Result<(), OptionError> {
     let good_name = !name.is_empty()
         && name.len() <= NAME_BYTES_MAX
-        && name.chars().all(|c| c.is_ascii_graphic() && !matches!(c, ',' | '"' | '\\' | '='));
+        && name
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !matches!(c, ',' | '"' | '\\' | '='));
     if !good_name {
         return Err(OptionError::Name(name.chars().take(NAME_BYTES_MAX).collect()));
     }
@@ -136,14 +147,21 @@ fn flag(name: &str, value: &str) -> Result<OptionValue, OptionError> {
     if value.is_empty() {
         Ok(OptionValue::Flag)
     } else {
-        Err(OptionError::FlagWithValue { name: name.to_owned(), value: value.to_owned() })
+        Err(OptionError::FlagWithValue {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
     }
 }
 
 /// An option of somebody else (`login@github.com`): carried as it is.
 fn foreign(name: &str, value: &str, listed: impl Fn(&str) -> bool) -> Result<OptionValue, OptionError> {
     if name.contains('@') || listed(name) {
-        Ok(if value.is_empty() { OptionValue::Flag } else { OptionValue::Text(value.to_owned()) })
+        Ok(if value.is_empty() {
+            OptionValue::Flag
+        } else {
+            OptionValue::Text(value.to_owned())
+        })
     } else {
         Err(OptionError::Unknown(name.to_owned()))
     }
@@ -174,9 +192,16 @@ mod tests {
             ("a b", "v", false),
         ];
         for (name, value, good) in rows {
-            assert_eq!(critical_options(&one(name, value), |_| false).is_ok(), good, "{name}={value}");
+            assert_eq!(
+                critical_options(&one(name, value), |_| false).is_ok(),
+                good,
+                "{name}={value}"
+            );
         }
-        assert!(critical_options(&one("x", "v"), |name| name == "x").is_ok(), "the role itself lists it");
+        assert!(
+            critical_options(&one("x", "v"), |name| name == "x").is_ok(),
+            "the role itself lists it"
+        );
     }
 
     #[test]

@@ -39,7 +39,11 @@ const VAULT_TTL_SECS: u64 = 768 * 3600;
 
 impl Default for MountLimits {
     fn default() -> Self {
-        Self { default_ttl_secs: VAULT_TTL_SECS, max_ttl_secs: VAULT_TTL_SECS, strict_empty_principals: true }
+        Self {
+            default_ttl_secs: VAULT_TTL_SECS,
+            max_ttl_secs: VAULT_TTL_SECS,
+            strict_empty_principals: true,
+        }
     }
 }
 
@@ -67,8 +71,17 @@ pub struct Resolved {
 ///
 /// # Errors
 /// The first [`Denial`].
-pub fn resolve(role: &Role, request: &SigningRequest, caller: &Caller, limits: &MountLimits) -> Result<Resolved, Denial> {
-    let line = request.public_key.as_deref().filter(|line| !line.is_empty()).ok_or(Denial::PublicKeyMissing)?;
+pub fn resolve(
+    role: &Role,
+    request: &SigningRequest,
+    caller: &Caller,
+    limits: &MountLimits,
+) -> Result<Resolved, Denial> {
+    let line = request
+        .public_key
+        .as_deref()
+        .filter(|line| !line.is_empty())
+        .ok_or(Denial::PublicKeyMissing)?;
     let key = SubjectKey::parse(line).map_err(Denial::PublicKeyInvalid)?;
     key_rules::check(role, key.kind())?;
     let key_id = key_id::resolve(role, request, caller, &key)?;
@@ -101,7 +114,14 @@ fn cert_type(role: &Role, request: &SigningRequest) -> Result<CertType, Denial> 
         "host" => (CertType::Host, role.host_certificates()),
         other => return Err(Denial::CertTypeUnknown(other.to_owned())),
     };
-    if allowed { Ok(cert_type) } else { Err(Denial::CertTypeNotAllowed { role: role.name().to_owned(), cert_type }) }
+    if allowed {
+        Ok(cert_type)
+    } else {
+        Err(Denial::CertTypeNotAllowed {
+            role: role.name().to_owned(),
+            cert_type,
+        })
+    }
 }
 
 /// The lifetime: a TTL that was asked for and is too long is refused, one that was not is cut to the limit.
@@ -112,9 +132,17 @@ fn ttl_secs(role: &Role, request: &SigningRequest, limits: &MountLimits) -> Resu
         return Ok(role.ttl_secs().unwrap_or(limits.default_ttl_secs).min(max_secs));
     };
     let asked_secs = if asked == 0 { limits.default_ttl_secs } else { asked };
-    let min_secs = if *role.source() == RoleSource::Api { 1 } else { TTL_SECS_MIN_FILE };
+    let min_secs = if *role.source() == RoleSource::Api {
+        1
+    } else {
+        TTL_SECS_MIN_FILE
+    };
     if asked_secs > max_secs {
-        return Err(Denial::TtlTooLong { role: role.name().to_owned(), asked_secs, max_secs });
+        return Err(Denial::TtlTooLong {
+            role: role.name().to_owned(),
+            asked_secs,
+            max_secs,
+        });
     }
     if asked_secs < min_secs {
         return Err(Denial::TtlTooShort { asked_secs, min_secs });
@@ -239,7 +267,12 @@ impl CertificatePlan {
         let ttl_secs = grant.resolved.ttl_secs.min(left_secs);
         let validity = Validity::around(now, grant.resolved.backdate_secs, ttl_secs)
             .ok_or(Denial::ValidityInvalid { ttl_secs })?;
-        Ok(Self { grant, serial, validity, nonce })
+        Ok(Self {
+            grant,
+            serial,
+            validity,
+            nonce,
+        })
     }
 
     /// What was granted.

@@ -54,7 +54,9 @@ impl Principal {
     /// # Errors
     /// [`PrincipalError`] naming what is wrong with it.
     pub fn parse_host(text: &str) -> Result<Self, PrincipalError> {
-        check(text.trim_start_matches(':'), HOST_NAME_BYTES_MAX, |c| matches!(c, '.' | '_' | '-' | ':'))?;
+        check(text.trim_start_matches(':'), HOST_NAME_BYTES_MAX, |c| {
+            matches!(c, '.' | '_' | '-' | ':')
+        })?;
         Ok(Self(text.to_owned()))
     }
 

@@ -45,8 +45,15 @@ pub struct SigningRequest {
 }
 
 /// The fields of a signing request on Vault's wire.
-pub const SIGN_FIELDS: &[&str] =
-    &["public_key", "ttl", "valid_principals", "cert_type", "key_id", "critical_options", "extensions"];
+pub const SIGN_FIELDS: &[&str] = &[
+    "public_key",
+    "ttl",
+    "valid_principals",
+    "cert_type",
+    "key_id",
+    "critical_options",
+    "extensions",
+];
 
 impl SigningRequest {
     /// Reads the fields of `sign/:role` and `issue/:role`.
@@ -74,7 +81,9 @@ mod tests {
     #[test]
     fn an_empty_ttl_is_absent_and_a_zero_is_not() {
         let ttl = |json: &str| {
-            SigningRequest::from_vault(&Fields::from_json(json.as_bytes()).unwrap()).unwrap().ttl_secs
+            SigningRequest::from_vault(&Fields::from_json(json.as_bytes()).unwrap())
+                .unwrap()
+                .ttl_secs
         };
         assert_eq!(ttl(r#"{"ttl":""}"#), None);
         assert_eq!(ttl(r#"{"ttl":null}"#), None);

@@ -11,8 +11,8 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING,
     ECDSA_P521_SHA512_FIXED, ECDSA_P521_SHA512_FIXED_SIGNING, ED25519, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256,
-    RSA_PKCS1_SHA512, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+    Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512,
+    RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
 };
 use ssh_encoding::Encode as _;
 use zeroize::Zeroizing;
@@ -98,7 +98,11 @@ impl CaKeyType {
     /// # Errors
     /// [`KeyTypeError`] for types and sizes that are not offered.
     pub fn parse(key_type: &str, bits: u64) -> Result<Self, KeyTypeError> {
-        let wrong_bits = |allowed| KeyTypeError::Bits { key_type: key_type.to_owned(), bits, allowed };
+        let wrong_bits = |allowed| KeyTypeError::Bits {
+            key_type: key_type.to_owned(),
+            bits,
+            allowed,
+        };
         match key_type {
             "ssh-ed25519" | "ed25519" => Ok(Self::Ed25519),
             "ecdsa-sha2-nistp256" => Ok(Self::EcdsaP256),
@@ -110,9 +114,9 @@ impl CaKeyType {
                 521 => Ok(Self::EcdsaP521),
                 _ => Err(wrong_bits("256, 384 or 521")),
             },
-            "ssh-rsa" | "rsa" => {
-                RsaBits::from_bits(bits).map(Self::Rsa).ok_or_else(|| wrong_bits("2048, 3072, 4096 or 8192"))
-            }
+            "ssh-rsa" | "rsa" => RsaBits::from_bits(bits)
+                .map(Self::Rsa)
+                .ok_or_else(|| wrong_bits("2048, 3072, 4096 or 8192")),
             other => Err(KeyTypeError::Unknown(other.to_owned())),
         }
     }
@@ -234,10 +238,15 @@ impl SoftwareSigner {
         let (signature, verification): (Vec<u8>, &'static dyn VerificationAlgorithm) = match &self.key {
             SoftwareKey::Ed25519(key) => (key.sign(TEXT).as_ref().to_vec(), &ED25519),
             SoftwareKey::Ecdsa(curve, key) => (ecdsa_sign(key, TEXT)?, curve.verification()),
-            SoftwareKey::Rsa(key) => (rsa_sign(key, AlgorithmSigner::RsaSha512, TEXT)?, &RSA_PKCS1_2048_8192_SHA512),
+            SoftwareKey::Rsa(key) => (
+                rsa_sign(key, AlgorithmSigner::RsaSha512, TEXT)?,
+                &RSA_PKCS1_2048_8192_SHA512,
+            ),
         };
         let public = self.key.raw_public();
-        UnparsedPublicKey::new(verification, public).verify(TEXT, &signature).map_err(|_| SignError::Failed)
+        UnparsedPublicKey::new(verification, public)
+            .verify(TEXT, &signature)
+            .map_err(|_| SignError::Failed)
     }
 
     /// The line of the CA's public key, newline-terminated, as `public_key` and `TrustedUserCAKeys` have it.
@@ -285,7 +294,10 @@ impl Signer for SoftwareSigner {
     fn sign(&self, tbs: &[u8], algorithm: AlgorithmSigner) -> Result<Vec<u8>, SignError> {
         let other_algorithm = |key| match algorithm {
             AlgorithmSigner::Default => Ok(()),
-            wanted => Err(SignError::Algorithm { key, algorithm: wanted.as_str() }),
+            wanted => Err(SignError::Algorithm {
+                key,
+                algorithm: wanted.as_str(),
+            }),
         };
         match &self.key {
             SoftwareKey::Ed25519(key) => {
@@ -299,7 +311,9 @@ impl Signer for SoftwareSigner {
             SoftwareKey::Rsa(key) => {
                 // `default` is rsa-sha2-256 since Vault 1.10; SHA-1 is never made.
                 let (name, algorithm) = match algorithm {
-                    AlgorithmSigner::Default | AlgorithmSigner::RsaSha256 => ("rsa-sha2-256", AlgorithmSigner::RsaSha256),
+                    AlgorithmSigner::Default | AlgorithmSigner::RsaSha256 => {
+                        ("rsa-sha2-256", AlgorithmSigner::RsaSha256)
+                    }
                     AlgorithmSigner::RsaSha512 => ("rsa-sha2-512", AlgorithmSigner::RsaSha512),
                 };
                 blob(name, &rsa_sign(key, algorithm, tbs)?)
@@ -313,21 +327,34 @@ impl Signer for SoftwareSigner {
 }
 
 fn ecdsa_sign(key: &EcdsaKeyPair, text: &[u8]) -> Result<Vec<u8>, SignError> {
-    key.sign(&SystemRandom::new(), text).map(|signature| signature.as_ref().to_vec()).map_err(|_| SignError::Failed)
+    key.sign(&SystemRandom::new(), text)
+        .map(|signature| signature.as_ref().to_vec())
+        .map_err(|_| SignError::Failed)
 }
 
 fn rsa_sign(key: &RsaKeyPair, algorithm: AlgorithmSigner, text: &[u8]) -> Result<Vec<u8>, SignError> {
     let mut signature = vec![0; key.public_modulus_len()];
-    let encoding = if algorithm == AlgorithmSigner::RsaSha512 { &RSA_PKCS1_SHA512 } else { &RSA_PKCS1_SHA256 };
-    key.sign(encoding, &SystemRandom::new(), text, &mut signature).map_err(|_| SignError::Failed)?;
+    let encoding = if algorithm == AlgorithmSigner::RsaSha512 {
+        &RSA_PKCS1_SHA512
+    } else {
+        &RSA_PKCS1_SHA256
+    };
+    key.sign(encoding, &SystemRandom::new(), text, &mut signature)
+        .map_err(|_| SignError::Failed)?;
     Ok(signature)
 }
 
 /// Verifies an RSA signature of ours; tests and remote signers need it.
 #[must_use]
 pub fn rsa_verifies(pkcs1_public: &[u8], sha512: bool, text: &[u8], signature: &[u8]) -> bool {
-    let algorithm = if sha512 { &RSA_PKCS1_2048_8192_SHA512 } else { &RSA_PKCS1_2048_8192_SHA256 };
-    UnparsedPublicKey::new(algorithm, pkcs1_public).verify(text, signature).is_ok()
+    let algorithm = if sha512 {
+        &RSA_PKCS1_2048_8192_SHA512
+    } else {
+        &RSA_PKCS1_2048_8192_SHA256
+    };
+    UnparsedPublicKey::new(algorithm, pkcs1_public)
+        .verify(text, signature)
+        .is_ok()
 }
 
 fn blob(algorithm: &str, signature: &[u8]) -> Result<Vec<u8>, SignError> {

@@ -40,7 +40,10 @@ impl SourceAddresses {
         if text.is_empty() {
             return Err(SourceAddressError::Empty);
         }
-        text.split(',').map(parse_network).collect::<Result<Vec<_>, _>>().map(Self)
+        text.split(',')
+            .map(parse_network)
+            .collect::<Result<Vec<_>, _>>()
+            .map(Self)
     }
 }
 
@@ -55,7 +58,10 @@ fn parse_network(text: &str) -> Result<IpNet, SourceAddressError> {
     if network.trunc() == network {
         Ok(network)
     } else {
-        Err(SourceAddressError::HostBits { given: text.to_owned(), network: network.trunc().to_string() })
+        Err(SourceAddressError::HostBits {
+            given: text.to_owned(),
+            network: network.trunc().to_string(),
+        })
     }
 }
 
@@ -95,13 +101,28 @@ mod tests {
             ("::ffff:10.0.0.0/104", Ok("10.0.0.0/8")),
             ("10.0.0.1/8", Err("`10.0.0.1/8` has host bits set: write 10.0.0.0/8")),
             ("", Err("it names no network")),
-            ("10.0.0.0/33", Err("`10.0.0.0/33` is not a network: write it like 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32, without spaces")),
+            (
+                "10.0.0.0/33",
+                Err(
+                    "`10.0.0.0/33` is not a network: write it like 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32, without spaces",
+                ),
+            ),
         ];
         for (text, want) in rows {
-            let got = SourceAddresses::parse(text).map(|list| list.to_string()).map_err(|error| error.to_string());
+            let got = SourceAddresses::parse(text)
+                .map(|list| list.to_string())
+                .map_err(|error| error.to_string());
             assert_eq!(got, want.map(str::to_owned).map_err(str::to_owned), "{text}");
         }
-        for bad in ["localhost", "10.0.0.*", "!10.0.0.0/8", "10.0.0.0/8, 10.1.0.0/16", "10.0.0.0/8,", " 10.0.0.1", "010.0.0.1"] {
+        for bad in [
+            "localhost",
+            "10.0.0.*",
+            "!10.0.0.0/8",
+            "10.0.0.0/8, 10.1.0.0/16",
+            "10.0.0.0/8,",
+            " 10.0.0.1",
+            "010.0.0.1",
+        ] {
             assert!(SourceAddresses::parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,7 +1,9 @@
 //! Subject keys: the public keys being certified, read strictly.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ParsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ParsedPublicKey,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use rsa::BoxedUint;
@@ -180,7 +182,10 @@ impl SubjectKey {
                 } else if first.contains("-cert-v") {
                     Err(SubjectKeyError::IsACertificate)
                 } else {
-                    Err(SubjectKeyError::TypeMismatch { line: first.to_owned(), blob: key.kind.ssh_name().to_owned() })
+                    Err(SubjectKeyError::TypeMismatch {
+                        line: first.to_owned(),
+                        blob: key.kind.ssh_name().to_owned(),
+                    })
                 }
             }
             None if !looks_like_a_type(first) => {
@@ -291,7 +296,9 @@ fn read_key(reader: &mut &[u8]) -> Result<KeyKind, SubjectKeyError> {
 
 fn read_ed25519(reader: &mut &[u8]) -> Result<(), SubjectKeyError> {
     const ED25519_BYTES: usize = 32;
-    (read_bytes(reader)?.len() == ED25519_BYTES).then_some(()).ok_or(SubjectKeyError::Damaged)
+    (read_bytes(reader)?.len() == ED25519_BYTES)
+        .then_some(())
+        .ok_or(SubjectKeyError::Damaged)
 }
 
 fn read_point(reader: &mut &[u8], curve: &str) -> Result<(), SubjectKeyError> {
@@ -309,7 +316,9 @@ fn read_point(reader: &mut &[u8], curve: &str) -> Result<(), SubjectKeyError> {
     if point.first() != Some(&UNCOMPRESSED) {
         return Err(SubjectKeyError::Point);
     }
-    ParsedPublicKey::new(algorithm, &point).map(|_| ()).map_err(|_| SubjectKeyError::Point)
+    ParsedPublicKey::new(algorithm, &point)
+        .map(|_| ())
+        .map_err(|_| SubjectKeyError::Point)
 }
 
 fn read_rsa(reader: &mut &[u8]) -> Result<KeyKind, SubjectKeyError> {
@@ -322,8 +331,13 @@ fn read_rsa(reader: &mut &[u8]) -> Result<KeyKind, SubjectKeyError> {
     if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) || !odd(&modulus) || !good_exponent {
         return Err(wrong);
     }
-    let (n, e) = (BoxedUint::from_be_slice_vartime(&modulus), BoxedUint::from_be_slice_vartime(&exponent));
-    rsa::RsaPublicKey::new(n, e).map(|_| KeyKind::Rsa { bits }).map_err(|_| wrong)
+    let (n, e) = (
+        BoxedUint::from_be_slice_vartime(&modulus),
+        BoxedUint::from_be_slice_vartime(&exponent),
+    );
+    rsa::RsaPublicKey::new(n, e)
+        .map(|_| KeyKind::Rsa { bits })
+        .map_err(|_| wrong)
 }
 
 /// Drops the zero byte that marks an mpint as positive (RFC 4251, "Data Type Representations"); refuses negative numbers
@@ -338,7 +352,10 @@ fn positive_mpint(bytes: Vec<u8>) -> Result<Vec<u8>, SubjectKeyError> {
 
 fn bit_length(number: &[u8]) -> u32 {
     let leading = number.first().map_or(0, |byte| byte.leading_zeros());
-    u32::try_from(number.len()).unwrap_or(u32::MAX / 8).saturating_mul(8).saturating_sub(leading)
+    u32::try_from(number.len())
+        .unwrap_or(u32::MAX / 8)
+        .saturating_mul(8)
+        .saturating_sub(leading)
 }
 
 fn read_application(reader: &mut &[u8]) -> Result<(), SubjectKeyError> {

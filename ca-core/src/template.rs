@@ -40,8 +40,14 @@ pub fn render(template: &str, caller: &Caller) -> Result<String, String> {
 }
 
 fn checked(value: String) -> Result<String, String> {
-    match value.chars().find(|c| *c == ',' || *c == '*' || c.is_whitespace() || c.is_control()) {
-        Some(bad) => Err(format!("template substitution contains forbidden value {:?}", bad.to_string())),
+    match value
+        .chars()
+        .find(|c| *c == ',' || *c == '*' || c.is_whitespace() || c.is_control())
+    {
+        Some(bad) => Err(format!(
+            "template substitution contains forbidden value {:?}",
+            bad.to_string()
+        )),
         None => Ok(value),
     }
 }
@@ -49,14 +55,24 @@ fn checked(value: String) -> Result<String, String> {
 fn resolve(directive: &str, caller: &Caller) -> Result<String, String> {
     const NO_VALUE: &str = "no value could be found for one of the template directives";
     let metadata = |key: &str| {
-        caller.metadata().get(key).filter(|value| !value.is_empty()).cloned().ok_or_else(|| NO_VALUE.to_owned())
+        caller
+            .metadata()
+            .get(key)
+            .filter(|value| !value.is_empty())
+            .cloned()
+            .ok_or_else(|| NO_VALUE.to_owned())
     };
     if let Some(key) = directive.strip_prefix("identity.entity.metadata.") {
         return metadata(key);
     }
-    if let Some(group) = directive.strip_prefix("identity.groups.names.").and_then(|rest| rest.strip_suffix(".name")) {
+    if let Some(group) = directive
+        .strip_prefix("identity.groups.names.")
+        .and_then(|rest| rest.strip_suffix(".name"))
+    {
         let member = caller.groups().contains(group);
-        return member.then(|| group.to_owned()).ok_or_else(|| format!("entity is not a member of group {group:?}"));
+        return member
+            .then(|| group.to_owned())
+            .ok_or_else(|| format!("entity is not a member of group {group:?}"));
     }
     match directive {
         "identity.entity.name" | "identity.entity.id" => Ok(caller.person().to_owned()),
@@ -98,11 +114,20 @@ mod tests {
             ("dev-{{ identity.entity.metadata.unix }}", Ok("dev-al")),
             ("{{identity.groups.names.backend.name}}", Ok("backend")),
             ("plain", Ok("plain")),
-            ("{{identity.groups.names.root.name}}", Err("entity is not a member of group \"root\"")),
-            ("{{identity.entity.metadata.none}}", Err("no value could be found for one of the template directives")),
+            (
+                "{{identity.groups.names.root.name}}",
+                Err("entity is not a member of group \"root\""),
+            ),
+            (
+                "{{identity.entity.metadata.none}}",
+                Err("no value could be found for one of the template directives"),
+            ),
             ("{{identity.entity.name", Err("unbalanced templating characters")),
             ("x}}", Err("unbalanced templating characters")),
-            ("{{nonsense}}", Err("no value could be found for one of the template directives")),
+            (
+                "{{nonsense}}",
+                Err("no value could be found for one of the template directives"),
+            ),
         ];
         for (template, want) in rows {
             let want = want.map(str::to_owned).map_err(str::to_owned);
@@ -113,7 +138,11 @@ mod tests {
     #[test]
     fn cve_2026_71543_a_value_cannot_become_two_principals() {
         for hostile in ["bob,root", "*", "b ob", "b\nob"] {
-            let error = render("{{identity.entity.metadata.unix}}", &caller(AuthMethod::SshKey, hostile)).unwrap_err();
+            let error = render(
+                "{{identity.entity.metadata.unix}}",
+                &caller(AuthMethod::SshKey, hostile),
+            )
+            .unwrap_err();
             assert!(error.contains("forbidden value"), "{hostile}: {error}");
         }
     }
@@ -121,6 +150,9 @@ mod tests {
     #[test]
     fn a_bare_token_has_no_identity() {
         let token = caller(AuthMethod::Token, "al");
-        assert_eq!(render("{{identity.entity.name}}", &token), Ok("{{identity.entity.name}}".to_owned()));
+        assert_eq!(
+            render("{{identity.entity.name}}", &token),
+            Ok("{{identity.entity.name}}".to_owned())
+        );
     }
 }

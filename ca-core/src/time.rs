@@ -71,7 +71,11 @@ impl fmt::Display for UnixTime {
         if self.0 >= YEAR_10000 {
             return write!(f, "{} s after 1970", self.0);
         }
-        write!(f, "{}", humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(self.0)))
+        write!(
+            f,
+            "{}",
+            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(self.0))
+        )
     }
 }
 
@@ -219,7 +223,10 @@ mod tests {
         assert!(Validity::around(now, 30, 60).is_some());
         assert!(Validity::around(now, 30, 0).is_none(), "empty");
         assert!(Validity::around(now, 1_000, 60).is_none(), "valid_after 0 means always");
-        assert!(Validity::around(now, 30, u64::MAX - 1_000).is_none(), "u64::MAX means for ever");
+        assert!(
+            Validity::around(now, 30, u64::MAX - 1_000).is_none(),
+            "u64::MAX means for ever"
+        );
         assert!(Validity::around(now, 30, u64::MAX).is_none(), "overflow");
     }
 

@@ -79,8 +79,12 @@ impl Fields {
     /// The keys that are not among `known`, sorted.
     #[must_use]
     pub fn unknown(&self, known: &[&str]) -> Vec<String> {
-        let mut unknown: Vec<String> =
-            self.0.keys().filter(|key| !known.contains(&key.as_str())).cloned().collect();
+        let mut unknown: Vec<String> = self
+            .0
+            .keys()
+            .filter(|key| !known.contains(&key.as_str()))
+            .cloned()
+            .collect();
         unknown.sort_unstable();
         unknown
     }
@@ -127,7 +131,9 @@ impl Fields {
     /// # Errors
     /// [`FieldError`] for anything else.
     pub fn map(&self, field: &str) -> Result<Option<BTreeMap<String, String>>, FieldError> {
-        let Some(raw) = self.raw_map(field)? else { return Ok(None) };
+        let Some(raw) = self.raw_map(field)? else {
+            return Ok(None);
+        };
         raw.iter()
             .map(|(key, value)| Ok((key.clone(), option_text(field, value)?)))
             .collect::<Result<_, _>>()
@@ -139,13 +145,17 @@ impl Fields {
     /// # Errors
     /// [`FieldError`] for anything else.
     pub fn raw_map(&self, field: &str) -> Result<Option<Map<String, Value>>, FieldError> {
-        let Some(value) = self.present(field) else { return Ok(None) };
+        let Some(value) = self.present(field) else {
+            return Ok(None);
+        };
         match value {
             Value::Object(map) => Ok(Some(map.clone())),
             Value::Array(items) => {
                 let mut merged = Map::new();
                 for item in items {
-                    let Value::Object(map) = item else { return Err(expected(field, "a map", item)) };
+                    let Value::Object(map) = item else {
+                        return Err(expected(field, "a map", item));
+                    };
                     merged.extend(map.clone());
                 }
                 Ok(Some(merged))
@@ -159,14 +169,18 @@ impl Fields {
     /// # Errors
     /// [`FieldError`] for anything else.
     pub fn comma_list(&self, field: &str) -> Result<Option<Vec<String>>, FieldError> {
-        let Some(value) = self.present(field) else { return Ok(None) };
+        let Some(value) = self.present(field) else {
+            return Ok(None);
+        };
         match value {
             Value::Array(items) => items
                 .iter()
                 .map(|item| weak_string(field, item))
                 .collect::<Result<Vec<_>, _>>()
                 .map(|list| Some(list.into_iter().filter(|item| !item.is_empty()).collect())),
-            other => Ok(Some(split_commas(&weak_string(field, other)?).map(str::to_owned).collect())),
+            other => Ok(Some(
+                split_commas(&weak_string(field, other)?).map(str::to_owned).collect(),
+            )),
         }
     }
 }
@@ -209,9 +223,12 @@ fn weak_bool(field: &str, value: &Value) -> Result<bool, FieldError> {
 
 fn weak_int(field: &str, value: &Value) -> Result<i64, FieldError> {
     let number = match value {
-        Value::Number(number) => number
-            .as_i64()
-            .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0).and_then(|n| format!("{n:.0}").parse().ok())),
+        Value::Number(number) => number.as_i64().or_else(|| {
+            number
+                .as_f64()
+                .filter(|n| n.fract() == 0.0)
+                .and_then(|n| format!("{n:.0}").parse().ok())
+        }),
         Value::String(text) if text.is_empty() => Some(0),
         Value::String(text) => text.trim().parse().ok(),
         Value::Bool(yes) => Some(i64::from(*yes)),
@@ -238,7 +255,10 @@ fn expected(field: &str, what: &str, value: &Value) -> FieldError {
         Value::Array(_) => "slice",
         Value::Object(_) => "map",
     };
-    FieldError { field: field.to_owned(), reason: format!("expected {what}, got '{got}'") }
+    FieldError {
+        field: field.to_owned(),
+        reason: format!("expected {what}, got '{got}'"),
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,12 @@ pub(super) fn to_be_signed(plan: &CertificatePlan, ca_key: &[u8]) -> Result<Vec<
         CertType::Host => HOST,
     });
     out.string(resolved.key_id().as_str().as_bytes())?;
-    out.nested(|inner| resolved.principals().iter().try_for_each(|name| inner.string(name.as_str().as_bytes())))?;
+    out.nested(|inner| {
+        resolved
+            .principals()
+            .iter()
+            .try_for_each(|name| inner.string(name.as_str().as_bytes()))
+    })?;
     out.u64(plan.validity().valid_after().secs());
     out.u64(plan.validity().valid_before().secs());
     out.nested(|inner| options(inner, resolved.critical_options()))?;
@@ -85,7 +90,9 @@ impl Writer {
         self.u32(0);
         fill(self)?;
         let length = self.0.len() - start - 4;
-        let bytes = u32::try_from(length).map_err(|_| SignError::TooLong(length))?.to_be_bytes();
+        let bytes = u32::try_from(length)
+            .map_err(|_| SignError::TooLong(length))?
+            .to_be_bytes();
         if let Some(place) = self.0.get_mut(start..start + 4) {
             place.copy_from_slice(&bytes);
         }

@@ -22,7 +22,10 @@ pub(super) fn check(plan: &CertificatePlan, ca_key: &SubjectKey, tbs: &[u8]) -> 
     let same_principals = || {
         let read = certificate.valid_principals();
         read.len() == resolved.principals().len()
-            && read.iter().zip(resolved.principals()).all(|(read, planned)| read == planned.as_str())
+            && read
+                .iter()
+                .zip(resolved.principals())
+                .all(|(read, planned)| read == planned.as_str())
     };
     let fields = [
         ("nonce", certificate.nonce() == plan.nonce()),
@@ -30,10 +33,22 @@ pub(super) fn check(plan: &CertificatePlan, ca_key: &SubjectKey, tbs: &[u8]) -> 
         ("type", certificate.cert_type() == cert_type),
         ("key id", certificate.key_id() == resolved.key_id().as_str()),
         ("principals", same_principals()),
-        ("valid after", certificate.valid_after() == plan.validity().valid_after().secs()),
-        ("valid before", certificate.valid_before() == plan.validity().valid_before().secs()),
-        ("critical options", same_options(certificate.critical_options(), resolved.critical_options())),
-        ("extensions", same_options(certificate.extensions(), resolved.extensions())),
+        (
+            "valid after",
+            certificate.valid_after() == plan.validity().valid_after().secs(),
+        ),
+        (
+            "valid before",
+            certificate.valid_before() == plan.validity().valid_before().secs(),
+        ),
+        (
+            "critical options",
+            same_options(certificate.critical_options(), resolved.critical_options()),
+        ),
+        (
+            "extensions",
+            same_options(certificate.extensions(), resolved.extensions()),
+        ),
         ("public key", same_key(certificate.public_key(), resolved.key())),
         ("signature key", same_key(certificate.signature_key(), ca_key)),
     ];
@@ -62,9 +77,12 @@ fn read(tbs: &[u8]) -> Result<Certificate, SignError> {
 
 fn same_options(read: &OptionsMap, planned: &Options) -> bool {
     read.len() == planned.len()
-        && read.iter().zip(planned).all(|((name, value), (planned_name, planned_value))| {
-            name == planned_name && value == planned_value.as_str()
-        })
+        && read
+            .iter()
+            .zip(planned)
+            .all(|((name, value), (planned_name, planned_value))| {
+                name == planned_name && value == planned_value.as_str()
+            })
 }
 
 fn same_key(read: &ssh_key::public::KeyData, planned: &SubjectKey) -> bool {

@@ -36,7 +36,13 @@ fn open_role(algorithm: &str) -> Role {
         r#"{{"key_type":"ca","allow_user_certificates":true,"allow_host_certificates":true,"allowed_users":"*",
         "allowed_domains":"*","allowed_extensions":"*","algorithm_signer":"{algorithm}","ttl":600}}"#
     );
-    Role::from_vault_json("r", "ssh", &Fields::from_json(json.as_bytes()).unwrap(), RoleSource::Api).unwrap()
+    Role::from_vault_json(
+        "r",
+        "ssh",
+        &Fields::from_json(json.as_bytes()).unwrap(),
+        RoleSource::Api,
+    )
+    .unwrap()
 }
 
 fn plan(role: &Role, request: &SigningRequest) -> CertificatePlan {
@@ -49,7 +55,10 @@ fn request(public_key: &str) -> SigningRequest {
     SigningRequest {
         public_key: Some(public_key.to_owned()),
         valid_principals: Some("ubuntu,admin".to_owned()),
-        extensions: BTreeMap::from([("permit-pty".to_owned(), String::new()), ("login@github.com".to_owned(), "al".to_owned())]),
+        extensions: BTreeMap::from([
+            ("permit-pty".to_owned(), String::new()),
+            ("login@github.com".to_owned(), "al".to_owned()),
+        ]),
         critical_options: BTreeMap::from([
             ("force-command".to_owned(), "uptime -p".to_owned()),
             ("source-address".to_owned(), "10.0.0.0/8".to_owned()),
@@ -76,15 +85,24 @@ fn ssh_keygen_says(line: &str) -> String {
 #[test]
 fn ssh_keygen_reads_back_what_was_planned() {
     let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
-    let line = plan(&open_role("default"), &request(ED25519)).sign(&signer).unwrap().into_line();
+    let line = plan(&open_role("default"), &request(ED25519))
+        .sign(&signer)
+        .unwrap()
+        .into_line();
     let said = ssh_keygen_says(&line).replace(&signer.public_key().fingerprint(), "CA-FINGERPRINT");
     insta::assert_snapshot!(said);
 }
 
 #[test]
 fn every_subject_key_under_every_ca_key_verifies() {
-    let subjects = [CaKeyType::Ed25519, CaKeyType::EcdsaP256, CaKeyType::EcdsaP384, CaKeyType::EcdsaP521, CaKeyType::Rsa(RsaBits::B2048)]
-        .map(|kind| generate_key_pair(kind).unwrap().public.line());
+    let subjects = [
+        CaKeyType::Ed25519,
+        CaKeyType::EcdsaP256,
+        CaKeyType::EcdsaP384,
+        CaKeyType::EcdsaP521,
+        CaKeyType::Rsa(RsaBits::B2048),
+    ]
+    .map(|kind| generate_key_pair(kind).unwrap().public.line());
     let security_key = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIPk6cWCCjkUgp1tmDTuLK4kLsuxrzZcCrApYr9pl98oeAAAABHNzaDo=";
     let authorities = [
         (CaKeyType::Ed25519, "default", "ssh-ed25519"),
@@ -97,11 +115,19 @@ fn every_subject_key_under_every_ca_key_verifies() {
     for (kind, algorithm, signature) in authorities {
         let signer = SoftwareSigner::generate(kind).unwrap();
         for subject in subjects.iter().map(String::as_str).chain([security_key]) {
-            let line = plan(&open_role(algorithm), &request(subject)).sign(&signer).unwrap().into_line();
+            let line = plan(&open_role(algorithm), &request(subject))
+                .sign(&signer)
+                .unwrap()
+                .into_line();
             let certificate = Certificate::from_openssh(&line).unwrap();
-            certificate.verify_signature().unwrap_or_else(|why| panic!("{subject} under {kind:?}: {why}"));
+            certificate
+                .verify_signature()
+                .unwrap_or_else(|why| panic!("{subject} under {kind:?}: {why}"));
             assert_eq!(certificate.signature().algorithm().as_str(), signature);
-            assert!(ssh_keygen_says(&line).contains(&format!("(using {signature})")), "{subject} under {kind:?}");
+            assert!(
+                ssh_keygen_says(&line).contains(&format!("(using {signature})")),
+                "{subject} under {kind:?}"
+            );
         }
     }
 }
@@ -109,8 +135,13 @@ fn every_subject_key_under_every_ca_key_verifies() {
 #[test]
 fn cve_2023_38325_option_values_are_the_bytes_that_ssh_keygen_writes() {
     let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
-    let tbs = super::encode::to_be_signed(&plan(&open_role("default"), &request(ED25519)), signer.public_key().blob()).unwrap();
-    let golden: &[u8] = b"\0\0\0\x0dforce-command\0\0\0\x0d\0\0\0\x09uptime -p\0\0\0\x0esource-address\0\0\0\x0e\0\0\0\x0a10.0.0.0/8";
+    let tbs = super::encode::to_be_signed(
+        &plan(&open_role("default"), &request(ED25519)),
+        signer.public_key().blob(),
+    )
+    .unwrap();
+    let golden: &[u8] =
+        b"\0\0\0\x0dforce-command\0\0\0\x0d\0\0\0\x09uptime -p\0\0\0\x0esource-address\0\0\0\x0e\0\0\0\x0a10.0.0.0/8";
     assert!(tbs.windows(golden.len()).any(|window| window == golden));
     let flag: &[u8] = b"\0\0\0\x0apermit-pty\0\0\0\0";
     assert!(tbs.windows(flag.len()).any(|window| window == flag));
@@ -140,7 +171,10 @@ fn the_key_is_not_used_when_the_bytes_read_back_otherwise() {
     for index in 0..tbs.len() {
         let mut damaged = tbs.clone();
         damaged[index] ^= 1;
-        assert!(super::read_back::check(&planned, signer.public_key(), &damaged).is_err(), "byte {index}");
+        assert!(
+            super::read_back::check(&planned, signer.public_key(), &damaged).is_err(),
+            "byte {index}"
+        );
     }
     assert!(super::read_back::check(&planned, signer.public_key(), &tbs).is_ok());
 }
@@ -149,7 +183,9 @@ fn the_key_is_not_used_when_the_bytes_read_back_otherwise() {
 fn a_certificate_too_long_for_hosts_is_not_issued() {
     let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
     let mut long = request(ED25519);
-    long.critical_options = (0..5).map(|index| (format!("x{index}@example.com"), "y".repeat(4000))).collect();
+    long.critical_options = (0..5)
+        .map(|index| (format!("x{index}@example.com"), "y".repeat(4000)))
+        .collect();
     let error = plan(&open_role("default"), &long).sign(&signer).unwrap_err();
     assert!(matches!(error, crate::signer::SignError::TooLong(_)), "{error}");
 }

@@ -16,9 +16,14 @@ const KEY_HASH: &str = "{{public_key_hash}}";
 /// # Errors
 /// What is wrong with it, as one clause.
 pub fn check_key_id_format(format: &str) -> Result<(), String> {
-    let fixed = format.replace(DISPLAY_NAME, "").replace(ROLE_NAME, "").replace(KEY_HASH, "");
+    let fixed = format
+        .replace(DISPLAY_NAME, "")
+        .replace(ROLE_NAME, "")
+        .replace(KEY_HASH, "");
     if fixed.contains("{{") {
-        return Err(format!("the variables are {DISPLAY_NAME}, {ROLE_NAME} and {KEY_HASH}, without blanks"));
+        return Err(format!(
+            "the variables are {DISPLAY_NAME}, {ROLE_NAME} and {KEY_HASH}, without blanks"
+        ));
     }
     if sanitized(&fixed) != fixed {
         return Err("beside variables only letters, digits and . _ @ : / + = - are allowed".to_owned());
@@ -26,9 +31,16 @@ pub fn check_key_id_format(format: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn resolve(role: &Role, request: &SigningRequest, caller: &Caller, key: &SubjectKey) -> Result<KeyId, Denial> {
+pub(super) fn resolve(
+    role: &Role,
+    request: &SigningRequest,
+    caller: &Caller,
+    key: &SubjectKey,
+) -> Result<KeyId, Denial> {
     match &request.key_id {
-        Some(_) if !role.caller_chooses_key_id => Err(Denial::KeyIdNotAllowed { role: role.name().to_owned() }),
+        Some(_) if !role.caller_chooses_key_id => Err(Denial::KeyIdNotAllowed {
+            role: role.name().to_owned(),
+        }),
         Some(key_id) => KeyId::parse(key_id),
         None => KeyId::parse(&built(role, caller, key)),
     }
@@ -41,10 +53,14 @@ fn built(role: &Role, caller: &Caller, key: &SubjectKey) -> String {
     let name = caller.display_name();
     let text = match (role.key_id_format.as_str(), name) {
         ("", "") => format!("vault-{hash}"),
-        ("", name) => format!("vault-{}-{hash}", short(name, KEY_ID_BYTES_MAX - "vault--".len() - hash.len())),
-        (format, name) => {
-            format.replace(ROLE_NAME, role.name()).replace(KEY_HASH, &hash).replace(DISPLAY_NAME, short(name, 128))
-        }
+        ("", name) => format!(
+            "vault-{}-{hash}",
+            short(name, KEY_ID_BYTES_MAX - "vault--".len() - hash.len())
+        ),
+        (format, name) => format
+            .replace(ROLE_NAME, role.name())
+            .replace(KEY_HASH, &hash)
+            .replace(DISPLAY_NAME, short(name, 128)),
     };
     short(&sanitized(&text), KEY_ID_BYTES_MAX).to_owned()
 }

@@ -22,9 +22,16 @@ pub const KEY_LENGTH_KINDS: &[&str] = &[
 /// Checks the kind and the size of a key against the role.
 pub(super) fn check(role: &Role, kind: KeyKind) -> Result<(), Denial> {
     if role.security_key_required && !kind.is_security_key() {
-        return Err(Denial::SecurityKeyRequired { role: role.name().to_owned(), kind: kind.ssh_name().to_owned() });
+        return Err(Denial::SecurityKeyRequired {
+            role: role.name().to_owned(),
+            kind: kind.ssh_name().to_owned(),
+        });
     }
-    if role.key_lengths.is_empty() { check_minimum(role, kind) } else { check_listed(role, kind) }
+    if role.key_lengths.is_empty() {
+        check_minimum(role, kind)
+    } else {
+        check_listed(role, kind)
+    }
 }
 
 fn check_minimum(role: &Role, kind: KeyKind) -> Result<(), Denial> {
@@ -50,7 +57,11 @@ fn check_listed(role: &Role, kind: KeyKind) -> Result<(), Denial> {
         _ => &[kind.ssh_name()],
     };
     let lists = |words: &[&str]| -> Vec<Vec<u32>> {
-        words.iter().filter_map(|word| role.key_lengths.get(*word)).cloned().collect()
+        words
+            .iter()
+            .filter_map(|word| role.key_lengths.get(*word))
+            .cloned()
+            .collect()
     };
     let (general, named) = (lists(general), lists(named));
     if general.is_empty() && named.is_empty() {
@@ -64,9 +75,19 @@ fn check_listed(role: &Role, kind: KeyKind) -> Result<(), Denial> {
         return Ok(());
     }
     let shown_bits = if general.is_empty() { 0 } else { kind.bits() };
-    Err(size_denied(role, kind, shown_bits, general.into_iter().flatten().collect()))
+    Err(size_denied(
+        role,
+        kind,
+        shown_bits,
+        general.into_iter().flatten().collect(),
+    ))
 }
 
 fn size_denied(role: &Role, kind: KeyKind, bits: u32, allowed: Vec<u32>) -> Denial {
-    Denial::KeySizeNotAllowed { role: role.name().to_owned(), kind: kind.family().to_owned(), bits, allowed }
+    Denial::KeySizeNotAllowed {
+        role: role.name().to_owned(),
+        kind: kind.family().to_owned(),
+        bits,
+        allowed,
+    }
 }

@@ -26,9 +26,17 @@ pub(super) fn critical_options(role: &Role, request: &SigningRequest, kind: KeyK
         .collect();
     if !refused.is_empty() {
         let allowed = role.allowed_critical_options.names();
-        return Err(Denial::CriticalOptionsNotAllowed { role: role.name().to_owned(), options: refused, allowed });
+        return Err(Denial::CriticalOptionsNotAllowed {
+            role: role.name().to_owned(),
+            options: refused,
+            allowed,
+        });
     }
-    let mut given = if asked.is_empty() || role.critical_options_forced { defaults.clone() } else { BTreeMap::new() };
+    let mut given = if asked.is_empty() || role.critical_options_forced {
+        defaults.clone()
+    } else {
+        BTreeMap::new()
+    };
     given.extend(asked.clone());
     if role.verify_required {
         given.insert(VERIFY_REQUIRED.to_owned(), String::new());
@@ -53,11 +61,19 @@ pub(super) fn extensions(
         let given = default_extensions(role, caller, warnings)?;
         return options::extensions(&given, listed).map_err(Denial::OptionInvalid);
     }
-    let refused: Vec<String> =
-        request.extensions.keys().filter(|name| !role.allowed_extensions.allows(name)).cloned().collect();
+    let refused: Vec<String> = request
+        .extensions
+        .keys()
+        .filter(|name| !role.allowed_extensions.allows(name))
+        .cloned()
+        .collect();
     if !refused.is_empty() {
         let allowed = role.allowed_extensions.names();
-        return Err(Denial::ExtensionsNotAllowed { role: role.name().to_owned(), extensions: refused, allowed });
+        return Err(Denial::ExtensionsNotAllowed {
+            role: role.name().to_owned(),
+            extensions: refused,
+            allowed,
+        });
     }
     options::extensions(&request.extensions, listed).map_err(Denial::OptionInvalid)
 }

@@ -22,29 +22,44 @@ pub(super) fn resolve(
     let names = wanted(role, request, caller, cert_type)?;
     if names.is_empty() {
         let empty_is_fine = role.empty_principals_allowed || !limits.strict_empty_principals;
-        let denial = || Denial::PrincipalsEmpty { role: role.name().to_owned() };
+        let denial = || Denial::PrincipalsEmpty {
+            role: role.name().to_owned(),
+        };
         return empty_is_fine.then(Vec::new).ok_or_else(denial);
     }
-    let max = if *role.source() == RoleSource::Api { PRINCIPALS_MAX } else { PRINCIPALS_MAX_FILE };
+    let max = if *role.source() == RoleSource::Api {
+        PRINCIPALS_MAX
+    } else {
+        PRINCIPALS_MAX_FILE
+    };
     if names.len() > max {
-        return Err(Denial::TooManyPrincipals { asked: names.len(), max });
+        return Err(Denial::TooManyPrincipals {
+            asked: names.len(),
+            max,
+        });
     }
     let rule = match cert_type {
         CertType::User => role.allowed_users(),
         CertType::Host => role.allowed_domains(),
     };
     if rule.allows_nothing() {
-        return Err(Denial::NoPrincipalAllowed { role: role.name().to_owned() });
+        return Err(Denial::NoPrincipalAllowed {
+            role: role.name().to_owned(),
+        });
     }
     let allowed = allowed_names(role, rule, caller)?;
-    names.into_iter().map(|name| checked(role, cert_type, rule.star, &allowed, name)).collect()
+    names
+        .into_iter()
+        .map(|name| checked(role, cert_type, rule.star, &allowed, name))
+        .collect()
 }
 
 /// The names asked for, sorted and unique; the role's default where none was. An empty text asks for none, and then the
 /// default is split like any other list.
 fn wanted(role: &Role, request: &SigningRequest, caller: &Caller, cert_type: CertType) -> Result<Vec<String>, Denial> {
-    let mut names: Vec<String> =
-        split_commas(request.valid_principals.as_deref().unwrap_or_default()).map(str::to_owned).collect();
+    let mut names: Vec<String> = split_commas(request.valid_principals.as_deref().unwrap_or_default())
+        .map(str::to_owned)
+        .collect();
     if names.is_empty() && cert_type == CertType::User {
         names = rendered(role, role.default_user(), role.default_user_templated, caller, true)?;
     }
@@ -54,7 +69,11 @@ fn wanted(role: &Role, request: &SigningRequest, caller: &Caller, cert_type: Cer
 }
 
 fn allowed_names(role: &Role, rule: &NameRule, caller: &Caller) -> Result<Vec<String>, Denial> {
-    if rule.star == Star::All { Ok(Vec::new()) } else { rendered(role, &rule.names, rule.templated, caller, false) }
+    if rule.star == Star::All {
+        Ok(Vec::new())
+    } else {
+        rendered(role, &rule.names, rule.templated, caller, false)
+    }
 }
 
 fn rendered(
@@ -78,7 +97,13 @@ fn rendered(
         .collect()
 }
 
-fn checked(role: &Role, cert_type: CertType, star: Star, allowed: &[String], name: String) -> Result<Principal, Denial> {
+fn checked(
+    role: &Role,
+    cert_type: CertType,
+    star: Star,
+    allowed: &[String],
+    name: String,
+) -> Result<Principal, Denial> {
     let listed = match cert_type {
         CertType::User => allowed.contains(&name),
         CertType::Host => allowed.iter().any(|domain| host_matches(role, domain, &name)),
@@ -90,16 +115,26 @@ fn checked(role: &Role, cert_type: CertType, star: Star, allowed: &[String], nam
     };
     if !(listed || starred) {
         let role = role.name().to_owned();
-        return Err(Denial::PrincipalNotAllowed { role, principal: name, allowed: allowed.to_vec() });
+        return Err(Denial::PrincipalNotAllowed {
+            role,
+            principal: name,
+            allowed: allowed.to_vec(),
+        });
     }
     let parsed = match cert_type {
         CertType::User => Principal::parse(&name),
         CertType::Host => Principal::parse_host(&name),
     };
-    parsed.map_err(|reason| Denial::PrincipalInvalid { principal: name, reason })
+    parsed.map_err(|reason| Denial::PrincipalInvalid {
+        principal: name,
+        reason,
+    })
 }
 
 fn host_matches(role: &Role, domain: &str, name: &str) -> bool {
-    let below = || name.strip_suffix(domain).is_some_and(|front| front.len() > 1 && front.ends_with('.'));
+    let below = || {
+        name.strip_suffix(domain)
+            .is_some_and(|front| front.len() > 1 && front.ends_with('.'))
+    };
     (role.bare_domains && name == domain) || (role.subdomains && below())
 }

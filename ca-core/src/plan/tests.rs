@@ -40,7 +40,12 @@ fn request(json: &str) -> SigningRequest {
 }
 
 fn answer(role: &Role, json: &str) -> Result<Resolved, Denial> {
-    resolve(role, &request(json), &caller(AuthMethod::Token), &MountLimits::default())
+    resolve(
+        role,
+        &request(json),
+        &caller(AuthMethod::Token),
+        &MountLimits::default(),
+    )
 }
 
 /// One row of the table: what comes out of a role and a request, in words.
@@ -70,15 +75,55 @@ fn principals_follow_vaults_table() {
     let nobody = wire_role(r#"{"default_user":"root","ttl":60}"#);
     let two_defaults = wire_role(r#"{"allowed_users":"*","default_user":"a,b","ttl":60}"#);
     let rows = [
-        ("sorted and unique", &listed, r#"{"valid_principals":"ubuntu, admin,ubuntu"}"#, "admin+ubuntu ttl=60 critical= ext="),
+        (
+            "sorted and unique",
+            &listed,
+            r#"{"valid_principals":"ubuntu, admin,ubuntu"}"#,
+            "admin+ubuntu ttl=60 critical= ext=",
+        ),
         ("the default", &listed, "{}", "ubuntu ttl=60 critical= ext="),
-        ("an empty text falls back to the default", &listed, r#"{"valid_principals":""}"#, "ubuntu ttl=60 critical= ext="),
-        ("not listed", &listed, r#"{"valid_principals":"root"}"#, "root is not a valid value for valid_principals"),
-        ("case counts", &listed, r#"{"valid_principals":"Ubuntu"}"#, "Ubuntu is not a valid value for valid_principals"),
-        ("a star alone is any name", &star, r#"{"valid_principals":"root"}"#, "root ttl=60 critical= ext="),
-        ("a star among names is a name", &inner_star, r#"{"valid_principals":"x"}"#, "x is not a valid value for valid_principals"),
-        ("no allowed users", &nobody, r#"{"valid_principals":""}"#, "role is not configured to allow any principals"),
-        ("a default list is split", &two_defaults, r#"{"valid_principals":""}"#, "a+b ttl=60 critical= ext="),
+        (
+            "an empty text falls back to the default",
+            &listed,
+            r#"{"valid_principals":""}"#,
+            "ubuntu ttl=60 critical= ext=",
+        ),
+        (
+            "not listed",
+            &listed,
+            r#"{"valid_principals":"root"}"#,
+            "root is not a valid value for valid_principals",
+        ),
+        (
+            "case counts",
+            &listed,
+            r#"{"valid_principals":"Ubuntu"}"#,
+            "Ubuntu is not a valid value for valid_principals",
+        ),
+        (
+            "a star alone is any name",
+            &star,
+            r#"{"valid_principals":"root"}"#,
+            "root ttl=60 critical= ext=",
+        ),
+        (
+            "a star among names is a name",
+            &inner_star,
+            r#"{"valid_principals":"x"}"#,
+            "x is not a valid value for valid_principals",
+        ),
+        (
+            "no allowed users",
+            &nobody,
+            r#"{"valid_principals":""}"#,
+            "role is not configured to allow any principals",
+        ),
+        (
+            "a default list is split",
+            &two_defaults,
+            r#"{"valid_principals":""}"#,
+            "a+b ttl=60 critical= ext=",
+        ),
     ];
     for (what, role, json, want) in rows {
         check(what, role, json, want);
@@ -88,13 +133,28 @@ fn principals_follow_vaults_table() {
 #[test]
 fn cve_2024_7594_no_certificate_without_principals() {
     let star = wire_role(r#"{"allowed_users":"*"}"#);
-    for json in ["{}", r#"{"valid_principals":""}"#, r#"{"valid_principals":" "}"#, r#"{"valid_principals":","}"#, r#"{"valid_principals":null}"#] {
+    for json in [
+        "{}",
+        r#"{"valid_principals":""}"#,
+        r#"{"valid_principals":" "}"#,
+        r#"{"valid_principals":","}"#,
+        r#"{"valid_principals":null}"#,
+    ] {
         check(json, &star, json, "empty valid principals not allowed by role");
     }
     let leave = wire_role(r#"{"allowed_users":"*","allow_empty_principals":true}"#);
-    assert!(answer(&leave, "{}").unwrap().principals().is_empty(), "only where the role says so");
-    let legacy = MountLimits { strict_empty_principals: false, ..MountLimits::default() };
-    assert!(resolve(&star, &request("{}"), &caller(AuthMethod::Token), &legacy).is_ok(), "or the server's setting");
+    assert!(
+        answer(&leave, "{}").unwrap().principals().is_empty(),
+        "only where the role says so"
+    );
+    let legacy = MountLimits {
+        strict_empty_principals: false,
+        ..MountLimits::default()
+    };
+    assert!(
+        resolve(&star, &request("{}"), &caller(AuthMethod::Token), &legacy).is_ok(),
+        "or the server's setting"
+    );
 }
 
 #[test]
@@ -104,14 +164,29 @@ fn cve_2026_35414_no_principal_that_openssh_reads_otherwise() {
         let denial = answer(&star, &format!(r#"{{"valid_principals":"{name}"}}"#)).unwrap_err();
         assert_eq!(denial.code(), "principal-invalid", "{name}");
     }
-    check("a comma separates", &star, r#"{"valid_principals":"deploy,root"}"#, "deploy+root ttl=2764800 critical= ext=");
+    check(
+        "a comma separates",
+        &star,
+        r#"{"valid_principals":"deploy,root"}"#,
+        "deploy+root ttl=2764800 critical= ext=",
+    );
 }
 
 #[test]
 fn the_star_of_a_role_file_never_covers_root() {
     let role = file_role("allowed_users = [\"*\"]\nttl = \"5m\"\n");
-    check("any name", &role, r#"{"valid_principals":"bob"}"#, "bob ttl=300 critical= ext=");
-    check("but root", &role, r#"{"valid_principals":"root"}"#, "root is not a valid value for valid_principals");
+    check(
+        "any name",
+        &role,
+        r#"{"valid_principals":"bob"}"#,
+        "bob ttl=300 critical= ext=",
+    );
+    check(
+        "but root",
+        &role,
+        r#"{"valid_principals":"root"}"#,
+        "root is not a valid value for valid_principals",
+    );
 }
 
 #[test]
@@ -120,11 +195,31 @@ fn lifetimes_are_asked_for_or_cut() {
     let only_mount = wire_role(r#"{"allowed_users":"*","default_user":"a","max_ttl":"1h"}"#);
     let rows = [
         ("the role's", &role, "{}", "a ttl=1800 critical= ext="),
-        ("an empty text is absent", &role, r#"{"ttl":""}"#, "a ttl=1800 critical= ext="),
+        (
+            "an empty text is absent",
+            &role,
+            r#"{"ttl":""}"#,
+            "a ttl=1800 critical= ext=",
+        ),
         ("asked for", &role, r#"{"ttl":"1h"}"#, "a ttl=3600 critical= ext="),
-        ("too long", &role, r#"{"ttl":"61m"}"#, "ttl is larger than maximum allowed 3600"),
-        ("zero is the mount's default, which is too long", &role, r#"{"ttl":0}"#, "ttl is larger than maximum allowed 3600"),
-        ("not asked for and too long: cut", &only_mount, "{}", "a ttl=3600 critical= ext="),
+        (
+            "too long",
+            &role,
+            r#"{"ttl":"61m"}"#,
+            "ttl is larger than maximum allowed 3600",
+        ),
+        (
+            "zero is the mount's default, which is too long",
+            &role,
+            r#"{"ttl":0}"#,
+            "ttl is larger than maximum allowed 3600",
+        ),
+        (
+            "not asked for and too long: cut",
+            &only_mount,
+            "{}",
+            "a ttl=3600 critical= ext=",
+        ),
     ];
     for (what, role, json, want) in rows {
         check(what, role, json, want);
@@ -143,12 +238,42 @@ fn options_follow_vaults_table() {
     );
     let open = wire_role(r#"{"allowed_users":"*","default_user":"a","ttl":60,"allowed_extensions":"*"}"#);
     let rows = [
-        ("the defaults", &role, "{}", "a ttl=60 critical=force-command ext=permit-pty"),
-        ("those asked for replace them", &role, r#"{"extensions":{"permit-user-rc":""}}"#, "a ttl=60 critical=force-command ext=permit-user-rc"),
-        ("not allowed", &role, r#"{"extensions":{"permit-X11-forwarding":""}}"#, "extensions [permit-X11-forwarding] are not on allowed list"),
-        ("a critical option not allowed", &role, r#"{"critical_options":{"verify-required":""}}"#, "critical options not on allowed list: [verify-required]"),
-        ("Vault's meaning: replaced", &role, r#"{"critical_options":{"source-address":"10.0.0.0/8"}}"#, "a ttl=60 critical=source-address ext=permit-pty"),
-        ("an empty list of critical options is any", &open, r#"{"critical_options":{"force-command":"id"}}"#, "a ttl=60 critical=force-command ext="),
+        (
+            "the defaults",
+            &role,
+            "{}",
+            "a ttl=60 critical=force-command ext=permit-pty",
+        ),
+        (
+            "those asked for replace them",
+            &role,
+            r#"{"extensions":{"permit-user-rc":""}}"#,
+            "a ttl=60 critical=force-command ext=permit-user-rc",
+        ),
+        (
+            "not allowed",
+            &role,
+            r#"{"extensions":{"permit-X11-forwarding":""}}"#,
+            "extensions [permit-X11-forwarding] are not on allowed list",
+        ),
+        (
+            "a critical option not allowed",
+            &role,
+            r#"{"critical_options":{"verify-required":""}}"#,
+            "critical options not on allowed list: [verify-required]",
+        ),
+        (
+            "Vault's meaning: replaced",
+            &role,
+            r#"{"critical_options":{"source-address":"10.0.0.0/8"}}"#,
+            "a ttl=60 critical=source-address ext=permit-pty",
+        ),
+        (
+            "an empty list of critical options is any",
+            &open,
+            r#"{"critical_options":{"force-command":"id"}}"#,
+            "a ttl=60 critical=force-command ext=",
+        ),
         ("no extension at all", &open, "{}", "a ttl=60 critical= ext="),
     ];
     for (what, role, json, want) in rows {
@@ -173,47 +298,102 @@ fn a_role_file_keeps_its_critical_options() {
         "allowed_users = [\"a\"]\ndefault_user = \"a\"\nttl = \"5m\"\nallowed_critical_options = [\"force-command\", \"source-address\"]\n\
          [default_critical_options]\nforce-command = \"uptime\"\n",
     );
-    check("added to", &role, r#"{"critical_options":{"source-address":"10.0.0.0/8"}}"#, "a ttl=300 critical=force-command+source-address ext=");
-    check("not replaced", &role, r#"{"critical_options":{"force-command":"sh"}}"#, "critical options not on allowed list: [force-command]");
+    check(
+        "added to",
+        &role,
+        r#"{"critical_options":{"source-address":"10.0.0.0/8"}}"#,
+        "a ttl=300 critical=force-command+source-address ext=",
+    );
+    check(
+        "not replaced",
+        &role,
+        r#"{"critical_options":{"force-command":"sh"}}"#,
+        "critical options not on allowed list: [force-command]",
+    );
 }
 
 #[test]
 fn key_ids_are_the_servers() {
     let role = wire_role(r#"{"allowed_users":"*","default_user":"a"}"#);
     let hash = SubjectKey::parse(ED25519).unwrap().sha256_hex();
-    assert_eq!(answer(&role, "{}").unwrap().key_id().as_str(), format!("vault-root-{hash}"), "{HASH}");
-    check("not the caller's", &role, r#"{"key_id":"x"}"#, "setting key_id is not allowed by role");
-    let free = wire_role(r#"{"allowed_users":"*","default_user":"a","allow_user_key_ids":true,"key_id_format":"{{role_name}}-{{token_display_name}} {{x}}"}"#);
+    assert_eq!(
+        answer(&role, "{}").unwrap().key_id().as_str(),
+        format!("vault-root-{hash}"),
+        "{HASH}"
+    );
+    check(
+        "not the caller's",
+        &role,
+        r#"{"key_id":"x"}"#,
+        "setting key_id is not allowed by role",
+    );
+    let free = wire_role(
+        r#"{"allowed_users":"*","default_user":"a","allow_user_key_ids":true,"key_id_format":"{{role_name}}-{{token_display_name}} {{x}}"}"#,
+    );
     assert_eq!(answer(&free, r#"{"key_id":"x"}"#).unwrap().key_id().as_str(), "x");
-    assert_eq!(answer(&free, "{}").unwrap().key_id().as_str(), "r-root---x--", "what a log could misread is replaced");
-    assert_eq!(answer(&free, r#"{"key_id":"a\nAccepted publickey for root"}"#).unwrap_err().code(), "key-id-invalid");
+    assert_eq!(
+        answer(&free, "{}").unwrap().key_id().as_str(),
+        "r-root---x--",
+        "what a log could misread is replaced"
+    );
+    assert_eq!(
+        answer(&free, r#"{"key_id":"a\nAccepted publickey for root"}"#)
+            .unwrap_err()
+            .code(),
+        "key-id-invalid"
+    );
 }
 
 #[test]
 fn key_lengths_are_exact_lists() {
-    let rsa_2048 = crate::signer::generate_key_pair(crate::signer::CaKeyType::Rsa(crate::signer::RsaBits::B2048)).unwrap();
+    let rsa_2048 =
+        crate::signer::generate_key_pair(crate::signer::CaKeyType::Rsa(crate::signer::RsaBits::B2048)).unwrap();
     let rsa = format!(r#"{{"public_key":"{}"}}"#, rsa_2048.public.line());
     let p384 = crate::signer::generate_key_pair(crate::signer::CaKeyType::EcdsaP384).unwrap();
     let p384 = format!(r#"{{"public_key":"{}"}}"#, p384.public.line());
     let rows = [
         ("{}", rsa.as_str(), "ok"),
         (r#"{"rsa":2048}"#, &rsa, "ok"),
-        (r#"{"rsa":[3072,4096]}"#, &rsa, "public_key failed to meet the key requirements: key is of an invalid size: 2048"),
-        (r#"{"ed25519":0}"#, &rsa, "public_key failed to meet the key requirements: key of type rsa is not allowed"),
-        (r#"{"ed25519":[]}"#, "{}", "public_key failed to meet the key requirements: key is of an invalid size: 0"),
+        (
+            r#"{"rsa":[3072,4096]}"#,
+            &rsa,
+            "public_key failed to meet the key requirements: key is of an invalid size: 2048",
+        ),
+        (
+            r#"{"ed25519":0}"#,
+            &rsa,
+            "public_key failed to meet the key requirements: key of type rsa is not allowed",
+        ),
+        (
+            r#"{"ed25519":[]}"#,
+            "{}",
+            "public_key failed to meet the key requirements: key is of an invalid size: 0",
+        ),
         (r#"{"ed25519":0}"#, "{}", "ok"),
         (r#"{"ecdsa-sha2-nistp384":1}"#, &p384, "ok"),
         (r#"{"ec":384}"#, &p384, "ok"),
-        (r#"{"ec":256}"#, &p384, "public_key failed to meet the key requirements: key is of an invalid size: 384"),
+        (
+            r#"{"ec":256}"#,
+            &p384,
+            "public_key failed to meet the key requirements: key is of an invalid size: 384",
+        ),
     ];
     for (lengths, json, want) in rows {
-        let role = wire_role(&format!(r#"{{"allowed_users":"*","default_user":"a","allowed_user_key_lengths":{lengths}}}"#));
+        let role = wire_role(&format!(
+            r#"{{"allowed_users":"*","default_user":"a","allowed_user_key_lengths":{lengths}}}"#
+        ));
         let got = answer(&role, json).map_or_else(|denial| denial.vault_text(), |_| "ok".to_owned());
         assert_eq!(got, want, "{lengths} {json}");
     }
     let file = file_role("allowed_users = [\"a\"]\ndefault_user = \"a\"\nttl = \"5m\"\n");
-    assert_eq!(answer(&file, &rsa).unwrap_err().code(), "key-size-not-allowed", "role files want 3072 bits");
-    let sk_only = file_role("allowed_users = [\"a\"]\ndefault_user = \"a\"\nttl = \"5m\"\nsecurity_key_required = true\nverify_required = true\n");
+    assert_eq!(
+        answer(&file, &rsa).unwrap_err().code(),
+        "key-size-not-allowed",
+        "role files want 3072 bits"
+    );
+    let sk_only = file_role(
+        "allowed_users = [\"a\"]\ndefault_user = \"a\"\nttl = \"5m\"\nsecurity_key_required = true\nverify_required = true\n",
+    );
     assert_eq!(answer(&sk_only, "{}").unwrap_err().code(), "security-key-required");
 }
 
@@ -221,15 +401,39 @@ fn key_lengths_are_exact_lists() {
 fn refusals_come_in_vaults_order() {
     let role = wire_role(r#"{"allowed_user_key_lengths":{"rsa":4096}}"#);
     let everything_wrong = r#"{"key_id":"x","cert_type":"host","valid_principals":"a","ttl":"9999999h"}"#;
-    assert_eq!(answer(&role, everything_wrong).unwrap_err().code(), "key-type-not-allowed");
+    assert_eq!(
+        answer(&role, everything_wrong).unwrap_err().code(),
+        "key-type-not-allowed"
+    );
     let role = wire_role("{}");
-    assert_eq!(answer(&role, everything_wrong).unwrap_err().code(), "key-id-not-allowed");
-    assert_eq!(answer(&role, r#"{"cert_type":"host","ttl":"9999999h"}"#).unwrap_err().code(), "cert-type-not-allowed");
-    assert_eq!(answer(&role, r#"{"cert_type":"x"}"#).unwrap_err().code(), "cert-type-unknown");
-    assert_eq!(answer(&role, r#"{"valid_principals":"a","ttl":"9999999h"}"#).unwrap_err().code(), "no-principal-allowed");
+    assert_eq!(
+        answer(&role, everything_wrong).unwrap_err().code(),
+        "key-id-not-allowed"
+    );
+    assert_eq!(
+        answer(&role, r#"{"cert_type":"host","ttl":"9999999h"}"#)
+            .unwrap_err()
+            .code(),
+        "cert-type-not-allowed"
+    );
+    assert_eq!(
+        answer(&role, r#"{"cert_type":"x"}"#).unwrap_err().code(),
+        "cert-type-unknown"
+    );
+    assert_eq!(
+        answer(&role, r#"{"valid_principals":"a","ttl":"9999999h"}"#)
+            .unwrap_err()
+            .code(),
+        "no-principal-allowed"
+    );
     let mut nothing = request("{}");
     nothing.public_key = None;
-    assert_eq!(resolve(&role, &nothing, &caller(AuthMethod::Token), &MountLimits::default()).unwrap_err().code(), "public-key-missing");
+    assert_eq!(
+        resolve(&role, &nothing, &caller(AuthMethod::Token), &MountLimits::default())
+            .unwrap_err()
+            .code(),
+        "public-key-missing"
+    );
 }
 
 #[test]
@@ -240,16 +444,32 @@ fn templates_name_one_person() {
     let limits = MountLimits::default();
     let alice = resolve(&role, &request("{}"), &caller(AuthMethod::SshKey), &limits).unwrap();
     assert_eq!(alice.principals(), [Principal::parse("al").unwrap()]);
-    let other = resolve(&role, &request(r#"{"valid_principals":"root"}"#), &caller(AuthMethod::SshKey), &limits);
+    let other = resolve(
+        &role,
+        &request(r#"{"valid_principals":"root"}"#),
+        &caller(AuthMethod::SshKey),
+        &limits,
+    );
     assert_eq!(other.unwrap_err().code(), "principal-not-allowed");
-    assert_eq!(answer(&role, "{}").unwrap_err().code(), "principal-invalid", "a bare token has no identity");
+    assert_eq!(
+        answer(&role, "{}").unwrap_err().code(),
+        "principal-invalid",
+        "a bare token has no identity"
+    );
 }
 
 #[test]
 fn host_names_are_bare_domains_or_below() {
     let role = |extra: &str| {
-        let json = format!(r#"{{"key_type":"ca","allow_host_certificates":true,"allowed_domains":"example.com"{extra}}}"#);
-        Role::from_vault_json("h", "ssh", &Fields::from_json(json.as_bytes()).unwrap(), RoleSource::Api).unwrap()
+        let json =
+            format!(r#"{{"key_type":"ca","allow_host_certificates":true,"allowed_domains":"example.com"{extra}}}"#);
+        Role::from_vault_json(
+            "h",
+            "ssh",
+            &Fields::from_json(json.as_bytes()).unwrap(),
+            RoleSource::Api,
+        )
+        .unwrap()
     };
     let sub = role(r#","allow_subdomains":true"#);
     let bare = role(r#","allow_bare_domains":true"#);
@@ -268,16 +488,28 @@ fn host_names_are_bare_domains_or_below() {
         let json = format!(r#"{{"cert_type":"host","valid_principals":"{name}"}}"#);
         assert_eq!(answer(role, &json).is_ok(), good, "{name}");
     }
-    assert_eq!(answer(&sub, r#"{"cert_type":"host"}"#).unwrap_err().code(), "principals-empty");
+    assert_eq!(
+        answer(&sub, r#"{"cert_type":"host"}"#).unwrap_err().code(),
+        "principals-empty"
+    );
 }
 
 #[test]
 fn cve_2021_32923_a_certificate_never_outlives_its_token() {
     let now = UnixTime::from_secs(1_800_000_000);
     let plan = |left: Option<u64>| {
-        let mut resolved = answer(&wire_role(r#"{"allowed_users":"*","default_user":"a","ttl":600}"#), "{}").unwrap();
+        let mut resolved = answer(
+            &wire_role(r#"{"allowed_users":"*","default_user":"a","ttl":600}"#),
+            "{}",
+        )
+        .unwrap();
         resolved.token_expires = left.map(|secs| now.plus(secs));
-        CertificatePlan::new(Grant::new(resolved, Vec::new()), Serial::new(NodeId(1), 1).unwrap(), now, [0; 32])
+        CertificatePlan::new(
+            Grant::new(resolved, Vec::new()),
+            Serial::new(NodeId(1), 1).unwrap(),
+            now,
+            [0; 32],
+        )
     };
     let lifetime = |left| plan(left).map(|plan| now.secs_until(plan.validity().valid_before()));
     assert_eq!(lifetime(None), Ok(600));

@@ -2,7 +2,12 @@ use super::*;
 use crate::vault_value::Fields;
 
 fn from_json(json: &str) -> Result<Role, RoleError> {
-    Role::from_vault_json("my-role", "ssh", &Fields::from_json(json.as_bytes()).unwrap(), RoleSource::Api)
+    Role::from_vault_json(
+        "my-role",
+        "ssh",
+        &Fields::from_json(json.as_bytes()).unwrap(),
+        RoleSource::Api,
+    )
 }
 
 const SLIDE_ROLE: &str = r#"{"allow_user_certificates":true,"allowed_users":"*","default_extensions":[{"permit-pty":""}],"key_type":"ca","default_user":"ubuntu","ttl":"30m0s"}"#;
@@ -13,7 +18,10 @@ fn the_role_of_the_slides_loads_unchanged() {
     assert_eq!(role.ttl_secs(), Some(1800));
     assert_eq!(role.allowed_users().star, Star::All);
     assert_eq!(role.default_user(), ["ubuntu"]);
-    assert_eq!(role.default_extensions().get("permit-pty").map(String::as_str), Some(""));
+    assert_eq!(
+        role.default_extensions().get("permit-pty").map(String::as_str),
+        Some("")
+    );
     let read_back = role.vault_fields();
     assert_eq!(read_back["allowed_users"], "*");
     assert_eq!(read_back["default_extensions"], serde_json::json!({"permit-pty": ""}));
@@ -29,15 +37,24 @@ fn what_was_read_back_can_be_written_again() {
         "allowed_user_key_lengths":{"rsa":"2048,4096","ed25519":0}}"#;
     let role = from_json(json).unwrap();
     let again = Fields::from_json(role.vault_fields().to_string().as_bytes()).unwrap();
-    assert_eq!(Role::from_vault_json("my-role", "ssh", &again, RoleSource::Api).unwrap(), role);
-    assert!(!role.allowed_extensions().allows("permit-user-rc"), "items are not trimmed, as on Vault");
+    assert_eq!(
+        Role::from_vault_json("my-role", "ssh", &again, RoleSource::Api).unwrap(),
+        role
+    );
+    assert!(
+        !role.allowed_extensions().allows("permit-user-rc"),
+        "items are not trimmed, as on Vault"
+    );
 }
 
 #[test]
 fn vault_refuses_with_vaults_texts() {
     let rows = [
         ("{}", "missing key type"),
-        (r#"{"key_type":"dynamic"}"#, "dynamic key type roles are no longer supported"),
+        (
+            r#"{"key_type":"dynamic"}"#,
+            "dynamic key type roles are no longer supported",
+        ),
         (r#"{"key_type":"x"}"#, "invalid key type"),
         (
             r#"{"key_type":"ca"}"#,
@@ -47,7 +64,10 @@ fn vault_refuses_with_vaults_texts() {
             r#"{"key_type":"ca","allow_user_certificates":true,"ttl":10,"max_ttl":5}"#,
             "\"ttl\" value must be less than \"max_ttl\" when both are specified",
         ),
-        (r#"{"key_type":"ca","algorithm_signer":"x"}"#, "unknown algorithm signer \"x\""),
+        (
+            r#"{"key_type":"ca","algorithm_signer":"x"}"#,
+            "unknown algorithm signer \"x\"",
+        ),
         (
             r#"{"key_type":"ca","default_extensions":"{}"}"#,
             "Field validation failed: error converting input for field \"default_extensions\": expected a map, got 'string'",
@@ -77,10 +97,17 @@ fn a_role_file_allows_nothing_that_it_does_not_say() {
     )
     .unwrap();
     assert!(role.user_certificates() && !role.host_certificates());
-    assert_eq!(role.max_ttl_secs(), Some(1800), "one of ttl and max_ttl stands for both");
+    assert_eq!(
+        role.max_ttl_secs(),
+        Some(1800),
+        "one of ttl and max_ttl stands for both"
+    );
     assert!(role.allowed_extensions().allows("permit-pty"));
     assert!(!role.allowed_extensions().allows("permit-port-forwarding"));
-    assert_eq!(role.allowed_critical_options, OptionRule::Listed(std::collections::BTreeSet::new()));
+    assert_eq!(
+        role.allowed_critical_options,
+        OptionRule::Listed(std::collections::BTreeSet::new())
+    );
     assert!(role.critical_options_forced);
     assert_eq!(role.mount(), "ssh");
 }
@@ -91,5 +118,5 @@ fn every_mistake_in_a_role_file_is_named_with_its_line() {
                 default_extensions = [\"permit-ptty\"]\ndefault_user = \"root\"\nverify_required = true\n";
     let mistakes = Role::from_toml("x", "roles/x.toml", text).unwrap_err();
     let shown: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(shown.join("\n"), @r#""#);
+    insta::assert_snapshot!(shown.join("\n"));
 }

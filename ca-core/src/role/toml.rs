@@ -73,9 +73,16 @@ impl RoleFile<'_, '_> {
         let (ttl_secs, max_ttl_secs) = self.lifetimes();
         let role = Role {
             name: name.to_owned(),
-            mount: self.table.string("mount").map_or_else(|| DEFAULT_MOUNT.to_owned(), |(mount, _)| mount),
+            mount: self
+                .table
+                .string("mount")
+                .map_or_else(|| DEFAULT_MOUNT.to_owned(), |(mount, _)| mount),
             source: RoleSource::File(file.to_owned()),
-            description: self.table.string("description").map(|(text, _)| text).unwrap_or_default(),
+            description: self
+                .table
+                .string("description")
+                .map(|(text, _)| text)
+                .unwrap_or_default(),
             user_certificates,
             host_certificates,
             allowed_users: self.users("allowed_users"),
@@ -112,28 +119,42 @@ impl RoleFile<'_, '_> {
 
     fn check_name(&self, name: &str) {
         if !super::is_role_name(name) {
-            self.mistake(0, format!("`{name}` is not a role name: letters, digits, `_`, and inside also `-`, `.`, `@`"));
+            self.mistake(
+                0,
+                format!("`{name}` is not a role name: letters, digits, `_`, and inside also `-`, `.`, `@`"),
+            );
         }
         if let Some((written, place)) = self.table.string("name").filter(|(written, _)| written != name) {
-            self.mistake(place, format!("the role is called `{written}` but the file `{name}`: make them agree"));
+            self.mistake(
+                place,
+                format!("the role is called `{written}` but the file `{name}`: make them agree"),
+            );
         }
     }
 
     fn certificates(&self) -> (bool, bool) {
-        let Some((word, place)) = self.table.string("certificates") else { return (true, false) };
+        let Some((word, place)) = self.table.string("certificates") else {
+            return (true, false);
+        };
         match word.as_str() {
             "user" => (true, false),
             "host" => (false, true),
             other => {
                 let mistake = self.table.reader().at(place, format!("`certificates` is `{other}`"));
-                self.table.reader().keep(mistake.hint("use \"user\" or \"host\"; one role does not serve both"));
+                self.table
+                    .reader()
+                    .keep(mistake.hint("use \"user\" or \"host\"; one role does not serve both"));
                 (true, false)
             }
         }
     }
 
     fn users(&self, key: &str) -> NameRule {
-        let mut rule = NameRule { names: Vec::new(), star: Star::None, templated: true };
+        let mut rule = NameRule {
+            names: Vec::new(),
+            star: Star::None,
+            templated: true,
+        };
         for (name, place) in self.table.strings(key) {
             if name == "*" {
                 rule.star = Star::AllButRoot;
@@ -168,10 +189,17 @@ impl RoleFile<'_, '_> {
         let names = self.table.strings("allowed_domains");
         for (name, place) in &names {
             if Principal::parse_host(name).is_err() {
-                self.mistake(*place, format!("`allowed_domains`: {name:?} is not a domain or host name"));
+                self.mistake(
+                    *place,
+                    format!("`allowed_domains`: {name:?} is not a domain or host name"),
+                );
             }
         }
-        NameRule { names: names.into_iter().map(|(name, _)| name).collect(), star: Star::None, templated: false }
+        NameRule {
+            names: names.into_iter().map(|(name, _)| name).collect(),
+            star: Star::None,
+            templated: false,
+        }
     }
 
     fn lifetimes(&self) -> (Option<u64>, Option<u64>) {
@@ -179,7 +207,10 @@ impl RoleFile<'_, '_> {
         let max_ttl = self.table.duration_secs("max_ttl");
         for (key, value) in [("ttl", ttl), ("max_ttl", max_ttl)] {
             if let Some((secs, place)) = value.filter(|(secs, _)| *secs < TTL_SECS_MIN) {
-                self.mistake(place, format!("`{key}` is {secs} s, at least {TTL_SECS_MIN} s are needed to log in"));
+                self.mistake(
+                    place,
+                    format!("`{key}` is {secs} s, at least {TTL_SECS_MIN} s are needed to log in"),
+                );
             }
         }
         if let (Some((ttl, place)), Some((max, _))) = (ttl, max_ttl)
@@ -193,9 +224,14 @@ impl RoleFile<'_, '_> {
     }
 
     fn backdate(&self) -> u64 {
-        let Some((secs, place)) = self.table.duration_secs("not_before_duration") else { return BACKDATE_SECS };
+        let Some((secs, place)) = self.table.duration_secs("not_before_duration") else {
+            return BACKDATE_SECS;
+        };
         if secs > BACKDATE_SECS_MAX {
-            self.mistake(place, format!("`not_before_duration` is {secs} s, at most {BACKDATE_SECS_MAX} s are allowed"));
+            self.mistake(
+                place,
+                format!("`not_before_duration` is {secs} s, at most {BACKDATE_SECS_MAX} s are allowed"),
+            );
         }
         secs
     }
@@ -203,19 +239,28 @@ impl RoleFile<'_, '_> {
     /// `default_extensions = ["permit-pty"]`, or a table where one needs a value.
     fn extensions(&self) -> BTreeMap<String, String> {
         let given = self.option_map("default_extensions");
-        self.check_options("default_extensions", &given, |map| options::extensions(map, |_| true).err());
+        self.check_options("default_extensions", &given, |map| {
+            options::extensions(map, |_| true).err()
+        });
         given
     }
 
     fn critical_options(&self) -> BTreeMap<String, String> {
         let given = self.option_map("default_critical_options");
-        self.check_options("default_critical_options", &given, |map| options::critical_options(map, |_| true).err());
+        self.check_options("default_critical_options", &given, |map| {
+            options::critical_options(map, |_| true).err()
+        });
         given
     }
 
     fn option_map(&self, key: &str) -> BTreeMap<String, String> {
         if self.table.is_array(key) {
-            return self.table.strings(key).into_iter().map(|(name, _)| (name, String::new())).collect();
+            return self
+                .table
+                .strings(key)
+                .into_iter()
+                .map(|(name, _)| (name, String::new()))
+                .collect();
         }
         self.table.string_map(key)
     }
@@ -234,7 +279,11 @@ impl RoleFile<'_, '_> {
             if let Some(problem) = problem {
                 let place = self.table.place_of(key);
                 let mistake = self.table.reader().at(place, format!("`{key}`: {problem}"));
-                self.table.reader().keep(if unknown { mistake.did_you_mean(name, known.iter().copied()) } else { mistake });
+                self.table.reader().keep(if unknown {
+                    mistake.did_you_mean(name, known.iter().copied())
+                } else {
+                    mistake
+                });
             }
         }
     }
@@ -244,8 +293,13 @@ impl RoleFile<'_, '_> {
         let mut names = BTreeSet::new();
         for (name, place) in self.table.strings(key) {
             if !name.contains('@') && !known.contains(&name.as_str()) {
-                let mistake = self.table.reader().at(place, format!("`{key}`: OpenSSH knows no option `{name}`"));
-                self.table.reader().keep(mistake.did_you_mean(&name, known.iter().copied()));
+                let mistake = self
+                    .table
+                    .reader()
+                    .at(place, format!("`{key}`: OpenSSH knows no option `{name}`"));
+                self.table
+                    .reader()
+                    .keep(mistake.did_you_mean(&name, known.iter().copied()));
             }
             names.insert(name);
         }
@@ -253,7 +307,9 @@ impl RoleFile<'_, '_> {
     }
 
     fn key_id_format(&self) -> String {
-        let Some((format, place)) = self.table.string("key_id_format") else { return String::new() };
+        let Some((format, place)) = self.table.string("key_id_format") else {
+            return String::new();
+        };
         if let Err(why) = crate::plan::check_key_id_format(&format) {
             self.mistake(place, format!("`key_id_format`: {why}"));
         }
@@ -261,17 +317,27 @@ impl RoleFile<'_, '_> {
     }
 
     fn key_lengths(&self) -> BTreeMap<String, Vec<u32>> {
-        let Some((table, _)) = self.table.subtable("allowed_user_key_lengths") else { return BTreeMap::new() };
+        let Some((table, _)) = self.table.subtable("allowed_user_key_lengths") else {
+            return BTreeMap::new();
+        };
         let known = crate::plan::KEY_LENGTH_KINDS;
         table.only(known);
-        table.keys().into_iter().map(|(kind, _)| (kind.clone(), table.numbers(&kind))).collect()
+        table
+            .keys()
+            .into_iter()
+            .map(|(kind, _)| (kind.clone(), table.numbers(&kind)))
+            .collect()
     }
 
     fn algorithm_signer(&self) -> AlgorithmSigner {
-        let Some((word, place)) = self.table.string("algorithm_signer") else { return AlgorithmSigner::Default };
+        let Some((word, place)) = self.table.string("algorithm_signer") else {
+            return AlgorithmSigner::Default;
+        };
         AlgorithmSigner::parse(&word).unwrap_or_else(|| {
             let mistake = self.table.reader().at(place, format!("`algorithm_signer` is `{word}`"));
-            self.table.reader().keep(mistake.hint("use \"default\", \"rsa-sha2-256\" or \"rsa-sha2-512\""));
+            self.table
+                .reader()
+                .keep(mistake.hint("use \"default\", \"rsa-sha2-256\" or \"rsa-sha2-512\""));
             AlgorithmSigner::Default
         })
     }
@@ -288,10 +354,14 @@ impl RoleFile<'_, '_> {
             };
             if let Some(name) = role.default_user.iter().find(|name| !allowed(name)) {
                 let place = self.table.place_of("default_user");
-                self.mistake(place, format!("`default_user` is `{name}`, which `allowed_users` does not list"));
+                self.mistake(
+                    place,
+                    format!("`default_user` is `{name}`, which `allowed_users` does not list"),
+                );
             }
         }
-        if role.host_certificates && (role.allowed_domains.allows_nothing() || !(role.bare_domains || role.subdomains)) {
+        if role.host_certificates && (role.allowed_domains.allows_nothing() || !(role.bare_domains || role.subdomains))
+        {
             let place = self.table.place_of("allowed_domains");
             self.mistake(
                 place,
@@ -300,7 +370,10 @@ impl RoleFile<'_, '_> {
         }
         if role.verify_required && !role.security_key_required {
             let place = self.table.place_of("verify_required");
-            self.mistake(place, "`verify_required` needs `security_key_required = true`: OpenSSH ignores it on plain keys");
+            self.mistake(
+                place,
+                "`verify_required` needs `security_key_required = true`: OpenSSH ignores it on plain keys",
+            );
         }
     }
 }

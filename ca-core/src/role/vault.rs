@@ -204,32 +204,55 @@ fn check_key_type(fields: &Fields) -> Result<(), RoleError> {
 /// Vault's list of names: the star counts only when it is the whole text; elsewhere it is a name like any other.
 fn name_rule(text: &str, templated: bool) -> NameRule {
     if text == "*" {
-        return NameRule { names: Vec::new(), star: Star::All, templated };
+        return NameRule {
+            names: Vec::new(),
+            star: Star::All,
+            templated,
+        };
     }
-    NameRule { names: split_commas(text).map(str::to_owned).collect(), star: Star::None, templated }
+    NameRule {
+        names: split_commas(text).map(str::to_owned).collect(),
+        star: Star::None,
+        templated,
+    }
 }
 
 fn names_as_written(rule: &NameRule) -> String {
     match rule.star {
         Star::None => rule.names.join(","),
-        Star::AllButRoot | Star::All => {
-            rule.names.iter().map(String::as_str).chain(["*"]).collect::<Vec<_>>().join(",")
-        }
+        Star::AllButRoot | Star::All => rule
+            .names
+            .iter()
+            .map(String::as_str)
+            .chain(["*"])
+            .collect::<Vec<_>>()
+            .join(","),
     }
 }
 
 /// `""` is none, `*` is any; items are not trimmed, so one with a blank in front never matches, as on Vault.
 fn extension_rule(text: &str) -> OptionRule {
-    if text == "*" { OptionRule::Any } else { OptionRule::Listed(untrimmed(text)) }
+    if text == "*" {
+        OptionRule::Any
+    } else {
+        OptionRule::Listed(untrimmed(text))
+    }
 }
 
 /// `""` is any, and `*` is not special.
 fn critical_option_rule(text: &str) -> OptionRule {
-    if text.is_empty() { OptionRule::Any } else { OptionRule::Listed(untrimmed(text)) }
+    if text.is_empty() {
+        OptionRule::Any
+    } else {
+        OptionRule::Listed(untrimmed(text))
+    }
 }
 
 fn untrimmed(text: &str) -> BTreeSet<String> {
-    text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    text.split(',')
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn joined(names: &BTreeSet<String>) -> String {
@@ -246,7 +269,9 @@ fn algorithm_signer(word: &str) -> Result<AlgorithmSigner, RoleError> {
 
 /// `{"rsa": 2048}`, `{"rsa": [2048, 4096]}` or `{"rsa": "2048,4096"}`.
 fn key_lengths(fields: &Fields) -> Result<BTreeMap<String, Vec<u32>>, RoleError> {
-    let Some(map) = fields.raw_map("allowed_user_key_lengths")? else { return Ok(BTreeMap::new()) };
+    let Some(map) = fields.raw_map("allowed_user_key_lengths")? else {
+        return Ok(BTreeMap::new());
+    };
     map.into_iter()
         .map(|(kind, value)| {
             let bits = lengths_of(&value)
@@ -258,11 +283,16 @@ fn key_lengths(fields: &Fields) -> Result<BTreeMap<String, Vec<u32>>, RoleError>
 
 fn lengths_of(value: &Value) -> Option<Vec<u32>> {
     match value {
-        Value::Number(number) => number.as_u64().and_then(|bits| u32::try_from(bits).ok()).map(|bits| vec![bits]),
+        Value::Number(number) => number
+            .as_u64()
+            .and_then(|bits| u32::try_from(bits).ok())
+            .map(|bits| vec![bits]),
         Value::String(text) => split_commas(text).map(|item| item.parse().ok()).collect(),
-        Value::Array(items) => {
-            items.iter().map(lengths_of).collect::<Option<Vec<_>>>().map(|lists| lists.into_iter().flatten().collect())
-        }
+        Value::Array(items) => items
+            .iter()
+            .map(lengths_of)
+            .collect::<Option<Vec<_>>>()
+            .map(|lists| lists.into_iter().flatten().collect()),
         Value::Null | Value::Bool(_) | Value::Object(_) => None,
     }
 }

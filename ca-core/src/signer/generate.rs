@@ -5,8 +5,8 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use rsa::BoxedUint;
 use rsa::pkcs1::{DecodeRsaPublicKey as _, EncodeRsaPrivateKey as _, LineEnding};
-use rsa::traits::PublicKeyParts as _;
 use rsa::pkcs8::DecodePrivateKey as _;
+use rsa::traits::PublicKeyParts as _;
 use ssh_encoding::Encode as _;
 use zeroize::Zeroizing;
 
@@ -33,7 +33,10 @@ impl std::fmt::Debug for GeneratedKey {
 /// [`SignError::Failed`] when the random source or an encoder fails.
 pub fn generate_key_pair(key_type: CaKeyType) -> Result<GeneratedKey, SignError> {
     let key = SoftwareKey::generate(key_type).map_err(|_| SignError::Failed)?;
-    Ok(GeneratedKey { public: key.public()?, private_pem: key.private_pem()? })
+    Ok(GeneratedKey {
+        public: key.public()?,
+        private_pem: key.private_pem()?,
+    })
 }
 
 const ED25519_WORD: &str = "ed25519";
@@ -65,7 +68,11 @@ impl SoftwareKey {
         let fields: Vec<Vec<u8>> = match self {
             Self::Ed25519(_) => vec![b"ssh-ed25519".to_vec(), self.raw_public()],
             Self::Ecdsa(curve, _) => {
-                vec![curve.ssh_key_name().into(), curve.ssh_curve_name().into(), self.raw_public()]
+                vec![
+                    curve.ssh_key_name().into(),
+                    curve.ssh_curve_name().into(),
+                    self.raw_public(),
+                ]
             }
             Self::Rsa(_) => {
                 let key = rsa::RsaPublicKey::from_pkcs1_der(&self.raw_public()).map_err(|_| SignError::Failed)?;
@@ -83,10 +90,14 @@ impl SoftwareKey {
     pub(super) fn to_secret(&self) -> Result<Zeroizing<Vec<u8>>, SignError> {
         let failed = |_| SignError::Failed;
         let (word, der) = match self {
-            Self::Ed25519(key) => (ED25519_WORD, Zeroizing::new(key.to_pkcs8v1().map_err(failed)?.as_ref().to_vec())),
-            Self::Ecdsa(curve, key) => {
-                (curve.ssh_curve_name(), Zeroizing::new(key.to_pkcs8v1().map_err(failed)?.as_ref().to_vec()))
-            }
+            Self::Ed25519(key) => (
+                ED25519_WORD,
+                Zeroizing::new(key.to_pkcs8v1().map_err(failed)?.as_ref().to_vec()),
+            ),
+            Self::Ecdsa(curve, key) => (
+                curve.ssh_curve_name(),
+                Zeroizing::new(key.to_pkcs8v1().map_err(failed)?.as_ref().to_vec()),
+            ),
             Self::Rsa(key) => {
                 let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = key.as_der().map_err(failed)?;
                 (RSA_WORD, Zeroizing::new(der.as_ref().to_vec()))
@@ -108,8 +119,12 @@ impl SoftwareKey {
         if word == RSA_WORD.as_bytes() {
             return RsaKeyPair::from_pkcs8(der).ok().map(Self::Rsa);
         }
-        let curve = Curve::ALL.into_iter().find(|curve| curve.ssh_curve_name().as_bytes() == word)?;
-        EcdsaKeyPair::from_pkcs8(curve.signing(), der).ok().map(|key| Self::Ecdsa(curve, key))
+        let curve = Curve::ALL
+            .into_iter()
+            .find(|curve| curve.ssh_curve_name().as_bytes() == word)?;
+        EcdsaKeyPair::from_pkcs8(curve.signing(), der)
+            .ok()
+            .map(|key| Self::Ecdsa(curve, key))
     }
 
     fn private_pem(&self) -> Result<Zeroizing<String>, SignError> {
@@ -119,7 +134,9 @@ impl SoftwareKey {
                 let seed: Curve25519SeedBin<'_> = seed.as_be_bytes().map_err(|_| SignError::Failed)?;
                 let seed = Zeroizing::new(<[u8; 32]>::try_from(seed.as_ref()).map_err(|_| SignError::Failed)?);
                 let pair = ssh_key::private::Ed25519Keypair::from_seed(&seed);
-                ssh_key::PrivateKey::from(pair).to_openssh(ssh_key::LineEnding::LF).map_err(|_| SignError::Failed)
+                ssh_key::PrivateKey::from(pair)
+                    .to_openssh(ssh_key::LineEnding::LF)
+                    .map_err(|_| SignError::Failed)
             }
             Self::Ecdsa(_, key) => {
                 let private = key.private_key();

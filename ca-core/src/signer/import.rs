@@ -16,7 +16,9 @@ pub enum ImportError {
     #[error("failed to parse private_key: it is neither OpenSSH's format nor PEM")]
     Private,
     /// A private key behind a passphrase.
-    #[error("failed to parse private_key: it is encrypted; remove the passphrase with `ssh-keygen -p -N ''` on a copy first")]
+    #[error(
+        "failed to parse private_key: it is encrypted; remove the passphrase with `ssh-keygen -p -N ''` on a copy first"
+    )]
     Encrypted,
     /// A key type that makes no certificates.
     #[error("failed to parse private_key: keys of type {0} cannot sign certificates here")]
@@ -40,24 +42,42 @@ impl SoftwareSigner {
     /// [`ImportError`] saying which half is wrong.
     pub fn import(private: &str, public: &str) -> Result<Self, ImportError> {
         let public = SubjectKey::parse(public).map_err(ImportError::Public)?;
-        let (label, document) = SecretDocument::from_pem(private.trim()).map_err(|_| not_readable(private))?;
-        let der = document.as_bytes();
-        let key = match label {
-            "OPENSSH PRIVATE KEY" => from_openssh(private)?,
-            "RSA PRIVATE KEY" => RsaKeyPair::from_der(der).ok().map(SoftwareKey::Rsa).ok_or(ImportError::Private)?,
-            "EC PRIVATE KEY" => each_curve(|curve| EcdsaKeyPair::from_private_key_der(curve.signing(), der).ok())?,
-            "PRIVATE KEY" => from_pkcs8(der)?,
-            "ENCRYPTED PRIVATE KEY" => return Err(ImportError::Encrypted),
-            other => return Err(ImportError::Type(other.to_owned())),
-        };
-        let signer = Self::new(key)?;
-        if signer.public == public { Ok(signer) } else { Err(ImportError::Mismatch) }
+        let signer = Self::new(read_private(private)?)?;
+        if signer.public == public {
+            Ok(signer)
+        } else {
+            Err(ImportError::Mismatch)
+        }
+    }
+}
+
+fn read_private(private: &str) -> Result<SoftwareKey, ImportError> {
+    let private = private.trim();
+    // OpenSSH breaks its lines at 70 characters, which a strict PEM reader does not take.
+    if private.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----") {
+        return from_openssh(private);
+    }
+    let (label, document) = SecretDocument::from_pem(private).map_err(|_| not_readable(private))?;
+    let der = document.as_bytes();
+    match label {
+        "RSA PRIVATE KEY" => RsaKeyPair::from_der(der)
+            .ok()
+            .map(SoftwareKey::Rsa)
+            .ok_or(ImportError::Private),
+        "EC PRIVATE KEY" => each_curve(|curve| EcdsaKeyPair::from_private_key_der(curve.signing(), der).ok()),
+        "PRIVATE KEY" => from_pkcs8(der),
+        "ENCRYPTED PRIVATE KEY" => Err(ImportError::Encrypted),
+        other => Err(ImportError::Type(other.to_owned())),
     }
 }
 
 fn not_readable(private: &str) -> ImportError {
     // OpenSSL's old way of encrypting has header lines, which strict PEM readers do not take.
-    if private.contains("ENCRYPTED") { ImportError::Encrypted } else { ImportError::Private }
+    if private.contains("ENCRYPTED") {
+        ImportError::Encrypted
+    } else {
+        ImportError::Private
+    }
 }
 
 fn each_curve(make: impl Fn(Curve) -> Option<EcdsaKeyPair>) -> Result<SoftwareKey, ImportError> {
@@ -72,23 +92,32 @@ fn from_pkcs8(der: &[u8]) -> Result<SoftwareKey, ImportError> {
         .ok()
         .map(SoftwareKey::Ed25519)
         .or_else(|| RsaKeyPair::from_pkcs8(der).ok().map(SoftwareKey::Rsa))
-        .map_or_else(|| each_curve(|curve| EcdsaKeyPair::from_pkcs8(curve.signing(), der).ok()), Ok)
+        .map_or_else(
+            || each_curve(|curve| EcdsaKeyPair::from_pkcs8(curve.signing(), der).ok()),
+            Ok,
+        )
 }
 
 fn from_openssh(private: &str) -> Result<SoftwareKey, ImportError> {
-    let key = ssh_key::PrivateKey::from_openssh(private.trim()).map_err(|_| ImportError::Private)?;
+    let key = ssh_key::PrivateKey::from_openssh(private).map_err(|_| ImportError::Private)?;
     if key.is_encrypted() {
         return Err(ImportError::Encrypted);
     }
     let made = match key.key_data() {
         KeypairData::Ed25519(pair) => from_ed25519(pair),
         KeypairData::Ecdsa(pair) => {
-            let curve = Curve::ALL.into_iter().find(|curve| curve.ssh_curve_name() == pair.curve().as_str());
+            let curve = Curve::ALL
+                .into_iter()
+                .find(|curve| curve.ssh_curve_name() == pair.curve().as_str());
             curve.and_then(|curve| {
                 let algorithm = curve.signing();
-                EcdsaKeyPair::from_private_key_and_public_key(algorithm, pair.private_key_bytes(), pair.public_key_bytes())
-                    .ok()
-                    .map(|key| SoftwareKey::Ecdsa(curve, key))
+                EcdsaKeyPair::from_private_key_and_public_key(
+                    algorithm,
+                    pair.private_key_bytes(),
+                    pair.public_key_bytes(),
+                )
+                .ok()
+                .map(|key| SoftwareKey::Ecdsa(curve, key))
             })
         }
         KeypairData::Rsa(pair) => rsa::RsaPrivateKey::try_from(pair)

@@ -29,7 +29,11 @@ fn generated_private_keys_are_in_vaults_formats_and_import_again() {
     let labels = ["OPENSSH", "EC", "EC", "EC", "RSA"];
     for (kind, label) in KINDS.into_iter().zip(labels) {
         let key = generate_key_pair(kind).unwrap();
-        assert!(key.private_pem.starts_with(&format!("-----BEGIN {label} PRIVATE KEY-----\n")), "{kind:?}");
+        assert!(
+            key.private_pem
+                .starts_with(&format!("-----BEGIN {label} PRIVATE KEY-----\n")),
+            "{kind:?}"
+        );
         let signer = SoftwareSigner::import(&key.private_pem, &key.public.line()).unwrap();
         assert_eq!(*signer.public_key(), key.public, "{kind:?}");
     }
@@ -38,7 +42,10 @@ fn generated_private_keys_are_in_vaults_formats_and_import_again() {
 #[test]
 fn pkcs8_is_imported_and_a_foreign_public_half_is_refused() {
     let rsa = generate_key_pair(CaKeyType::Rsa(RsaBits::B2048)).unwrap();
-    let secret = SoftwareSigner::import(&rsa.private_pem, &rsa.public.line()).unwrap().to_secret().unwrap();
+    let secret = SoftwareSigner::import(&rsa.private_pem, &rsa.public.line())
+        .unwrap()
+        .to_secret()
+        .unwrap();
     let der = secret.get("rsa\n".len()..).unwrap();
     let key = rsa::RsaPrivateKey::from_pkcs8_der(der).unwrap();
     let pkcs8 = key.to_pkcs8_pem(LineEnding::LF).unwrap();
@@ -83,7 +90,10 @@ fn rsa_signatures_are_the_ones_the_rsa_crate_makes() {
 fn an_rsa_algorithm_on_another_key_is_an_error() {
     let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
     let error = signer.sign(b"x", AlgorithmSigner::RsaSha256).unwrap_err();
-    assert_eq!(error.to_string(), "a CA key of type ssh-ed25519 cannot sign with rsa-sha2-256");
+    assert_eq!(
+        error.to_string(),
+        "a CA key of type ssh-ed25519 cannot sign with rsa-sha2-256"
+    );
 }
 
 #[test]

@@ -37,7 +37,13 @@ fn a_key_line_and_bare_base64_are_the_same_key() {
     assert_eq!(SubjectKey::parse(&ED25519.replace(' ', "\t")).unwrap(), key);
     assert!(key.fingerprint().starts_with("SHA256:"));
     assert_eq!(key.line(), ED25519.rsplit_once(' ').unwrap().0);
-    assert_eq!(key.to_public_key().unwrap().fingerprint(ssh_key::HashAlg::Sha256).to_string(), key.fingerprint());
+    assert_eq!(
+        key.to_public_key()
+            .unwrap()
+            .fingerprint(ssh_key::HashAlg::Sha256)
+            .to_string(),
+        key.fingerprint()
+    );
 }
 
 #[test]
@@ -45,7 +51,10 @@ fn every_kind_that_openssh_makes_is_read() {
     let rows = [
         (rsa(2048, &[1, 0, 1]), KeyKind::Rsa { bits: 2048 }),
         (rsa(4096, &[3]), KeyKind::Rsa { bits: 4096 }),
-        (line("sk-ssh-ed25519@openssh.com", &[&[7; 32], b"ssh:"]), KeyKind::SkEd25519),
+        (
+            line("sk-ssh-ed25519@openssh.com", &[&[7; 32], b"ssh:"]),
+            KeyKind::SkEd25519,
+        ),
     ];
     for (text, kind) in rows {
         assert_eq!(SubjectKey::parse(&text).map(|key| key.kind()), Ok(kind), "{text}");
@@ -65,10 +74,22 @@ fn cve_2026_39829_hostile_keys_are_refused_before_any_arithmetic() {
         ("Ed25519 of 31 bytes", line("ssh-ed25519", &[&[7; 31]])),
         ("Ed25519 of 33 bytes", line("ssh-ed25519", &[&[7; 33]])),
         ("a tail", line("ssh-ed25519", &[&[7; 32], b"x"])),
-        ("a point off the curve", line("ecdsa-sha2-nistp256", &[b"nistp256", &[4; 65]])),
-        ("the point at infinity", line("ecdsa-sha2-nistp256", &[b"nistp256", &[0]])),
-        ("the wrong curve name", line("ecdsa-sha2-nistp256", &[b"nistp384", &[4; 65]])),
-        ("an empty application", line("sk-ssh-ed25519@openssh.com", &[&[7; 32], b""])),
+        (
+            "a point off the curve",
+            line("ecdsa-sha2-nistp256", &[b"nistp256", &[4; 65]]),
+        ),
+        (
+            "the point at infinity",
+            line("ecdsa-sha2-nistp256", &[b"nistp256", &[0]]),
+        ),
+        (
+            "the wrong curve name",
+            line("ecdsa-sha2-nistp256", &[b"nistp384", &[4; 65]]),
+        ),
+        (
+            "an empty application",
+            line("sk-ssh-ed25519@openssh.com", &[&[7; 32], b""]),
+        ),
         ("DSA", line("ssh-dss", &[&[1], &[1], &[1], &[1]])),
         ("nothing", String::new()),
         ("a type alone", "ssh-ed25519".to_owned()),
