@@ -4,11 +4,14 @@ use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use crate::api::Api;
 use crate::binaries::ours;
+use crate::issuer::Issuer;
 use crate::sshd::free_port;
 use crate::wait::until;
 use crate::workdir::{Workdir, copy_folder, write};
@@ -86,20 +89,7 @@ impl Authority {
 
     /// Starts the authority, again if it ran before, and waits until it answers.
     pub fn start(&mut self) {
-        assert!(self.child.is_none(), "the authority runs already");
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .expect("the log");
-        let mut child = Command::new(ours("signet-ca"))
-            .args(&self.start)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the log"))
-            .stderr(log)
-            .spawn()
-            .expect("signet-ca starts");
+        let mut child = self.spawn();
         let api = self.anonymous();
         until("signet-ca to answer", || {
             if let Some(status) = child.try_wait().expect("its state") {
@@ -108,6 +98,38 @@ impl Authority {
             api.try_get("sys/health").filter(|answer| answer.status == 200)
         });
         self.child = Some(child);
+    }
+
+    /// Starts the authority and measures how long it takes to its first answer, asking without pause.
+    pub fn start_measured(&mut self) -> Duration {
+        let api = self.anonymous();
+        let started = Instant::now();
+        self.child = Some(self.spawn());
+        until("signet-ca to listen", || {
+            (0..1000).find_map(|_| {
+                std::thread::sleep(Duration::from_micros(200));
+                std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()
+            })
+        });
+        assert_eq!(api.get("sys/health").status, 200);
+        started.elapsed()
+    }
+
+    fn spawn(&self) -> Child {
+        assert!(self.child.is_none(), "the authority runs already");
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("the log");
+        Command::new(ours("signet-ca"))
+            .args(&self.start)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log"))
+            .stderr(log)
+            .spawn()
+            .expect("signet-ca starts")
     }
 
     /// The address that a client types.
@@ -240,17 +262,6 @@ impl Drop for Authority {
             eprintln!("--- signet-ca's log ---\n{text}");
         }
     }
-}
-
-/// What a `signet.toml` of a test is made of.
-#[derive(Debug)]
-pub struct ServeSetup {
-    /// A free loopback port.
-    pub port: u16,
-    /// An empty data folder.
-    pub data: PathBuf,
-    /// The policy folder.
-    pub policies: PathBuf,
 }
 
 /// The policies that ship with the project.

@@ -5,3 +5,5 @@ pub mod connection;
 pub mod drive;
 pub mod meter;
 pub mod subject_keys;
+pub mod timing;
+pub mod world;

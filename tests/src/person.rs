@@ -11,6 +11,7 @@ use crate::workdir::Workdir;
 pub struct Person {
     folder: Workdir,
     variables: Vec<(String, String)>,
+    session: u32,
 }
 
 impl Person {
@@ -39,7 +40,12 @@ impl Person {
 
     /// The runtime folder, where sockets belong.
     pub fn runtime(&self) -> PathBuf {
-        self.folder.path().join("run")
+        let run = self.folder.path().join("run");
+        if self.session == 0 {
+            run
+        } else {
+            run.join(self.session.to_string())
+        }
     }
 
     /// A scratch folder outside HOME.
@@ -73,9 +79,15 @@ impl Person {
         }
     }
 
-    /// The processes that hold a socket or file below this person's folders: their agents.
-    fn agents(&self) -> Vec<rustix::process::Pid> {
-        let mark = self.runtime();
+    /// Moves to a new runtime folder, as a new login session does: no agent is found there.
+    pub fn new_session(&mut self) {
+        self.session += 1;
+        self.folder.folder(&format!("run/{}", self.session));
+    }
+
+    /// The processes that `signet` left running for this person: their agents.
+    pub fn agents(&self) -> Vec<rustix::process::Pid> {
+        let mark = self.folder.path().join("run");
         let mark = mark.to_str().expect("a path");
         let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
         processes
@@ -89,12 +101,19 @@ impl Person {
     }
 }
 
-impl Drop for Person {
-    fn drop(&mut self) {
+impl Person {
+    /// Ends every agent of this person.
+    pub fn end_agents(&self) {
         for pid in self.agents() {
             // It may have ended by itself meanwhile.
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
         }
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        self.end_agents();
     }
 }
 

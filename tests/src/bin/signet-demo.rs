@@ -1,0 +1,137 @@
+//! `cargo xtask demo`: a role, a certificate, a login, a record. Everything runs in folders of its own and is gone
+//! afterwards; the commands are printed as a person would type them.
+
+use std::process::{Command, Output, Stdio};
+
+use signet_tests::authority::{Authority, ROOT_TOKEN};
+use signet_tests::binaries::system;
+use signet_tests::person::Person;
+use signet_tests::ssh::HERMETIC;
+use signet_tests::sshd::SshdSetup;
+use signet_tests::workdir::login_name;
+
+const MOUNT: &str = "ssh-client-signer";
+const ROLE: &str = r#"{"allow_user_certificates":true,"allowed_users":"*","default_extensions":[{"permit-pty":""}],"key_type":"ca","default_user":"ubuntu","ttl":"30m0s"}"#;
+
+fn main() {
+    say("1. An authority: signet-ca dev, on loopback, with a throw-away store");
+    let authority = Authority::dev();
+    println!("   {} (root token: {ROOT_TOKEN})", authority.address());
+
+    say("2. A mount, a CA key and a role, by the three requests that every Vault client makes");
+    curl(&authority, &format!("sys/mounts/{MOUNT}"), r#"{"type":"ssh"}"#);
+    curl(
+        &authority,
+        &format!("{MOUNT}/config/ca"),
+        r#"{"generate_signing_key":true}"#,
+    );
+    curl(&authority, &format!("{MOUNT}/roles/my-role"), ROLE);
+
+    say("3. A host: stock sshd that trusts the authority's public key, fetched over HTTP");
+    let ca_key = authority.anonymous().ca_key(MOUNT);
+    println!("   TrustedUserCAKeys: {}", shortened(&ca_key));
+    let mut sshd = SshdSetup::trusting(&ca_key).build();
+    let port = sshd.listen().to_string();
+
+    say("4. A person: no key, no certificate, just a login");
+    let person = Person::using(&authority.address()).with("SIGNET_TOKEN", ROOT_TOKEN);
+    let account = login_name();
+    let destination = format!("{account}@127.0.0.1");
+    println!(
+        "   $ signet ssh -role=my-role -mount-point={MOUNT} {destination} -p {port} 'id -un; echo logged in by certificate'"
+    );
+    let known_hosts = format!("-user-known-hosts-file={}", sshd.known_hosts().display());
+    let mount = format!("-mount-point={MOUNT}");
+    let flags = [
+        "ssh",
+        "-role=my-role",
+        &mount,
+        &known_hosts,
+        "-strict-host-key-checking=yes",
+    ];
+    let mut arguments = flags.to_vec();
+    arguments.extend([destination.as_str(), "-p", port.as_str()]);
+    arguments.extend(HERMETIC);
+    arguments.push("id -un; echo logged in by certificate");
+    let ran = person.run(&arguments).succeeded();
+    print_indented(&ran.stdout);
+    assert_eq!(ran.stdout, format!("{account}\nlogged in by certificate\n"));
+
+    say("5. What sshd wrote: the key ID and the serial");
+    let logged = sshd.log_line(&format!("Accepted publickey for {account}"));
+    println!("   {logged}");
+    let serial = between(&logged, "(serial ", ")");
+    let key_id = between(&logged, " ID ", " (serial");
+
+    say("6. What the ledger knows about that serial");
+    println!("   $ signet-ca audit search --serial {serial}");
+    let found = authority.audit(&["search", "--serial", serial]);
+    let record = text(&found);
+    print_indented(&record);
+    assert!(
+        record.contains(serial) && record.contains(key_id),
+        "the ledger names the serial and the key ID of the login"
+    );
+
+    say(&format!(
+        "Done: one login, one record, the same serial {serial} in both"
+    ));
+}
+
+fn say(headline: &str) {
+    println!("\n{headline}");
+}
+
+/// Makes one request with curl, as the slides do, and shows it.
+fn curl(authority: &Authority, path: &str, body: &str) {
+    let url = format!("{}/v1/{path}", authority.address());
+    println!("   $ curl -H \"X-Vault-Token: …\" -d '{body}' {url}");
+    let token = format!("X-Vault-Token: {ROOT_TOKEN}");
+    let ran = Command::new(system("curl"))
+        .args([
+            "--silent",
+            "--show-error",
+            "--fail-with-body",
+            "--noproxy",
+            "*",
+            "-H",
+            &token,
+            "-d",
+            body,
+            &url,
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .expect("curl starts");
+    print_indented(&text(&ran));
+}
+
+/// The output of a command that must succeed.
+fn text(output: &Output) -> String {
+    let (printed, complaint) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{printed}{complaint}");
+    printed.into_owned()
+}
+
+fn print_indented(text: &str) {
+    for line in text.lines() {
+        println!("   {}", line.chars().take(600).collect::<String>());
+    }
+}
+
+fn shortened(key: &str) -> String {
+    key.trim().chars().take(60).chain("…".chars()).collect()
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let rest = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("`{before}` in `{text}`"))
+        .1;
+    rest.split_once(after)
+        .unwrap_or_else(|| panic!("`{after}` in `{text}`"))
+        .0
+}

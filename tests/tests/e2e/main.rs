@@ -1,0 +1,12 @@
+//! End-to-end tests, one program so that they run side by side. Each module is one promise seen from outside.
+
+mod crash;
+mod first_login;
+mod full_disk;
+mod ledger;
+mod login;
+mod openssh_hosts;
+mod openssh_refusals;
+mod openssh_users;
+mod revoked_group;
+mod shared_certificate;
