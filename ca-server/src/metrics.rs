@@ -1,0 +1,273 @@
+//! What the server counts, for Prometheus. Counters are plain atomics; labels come from closed sets, so that no caller can
+//! make the number of series grow.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// The server's counters. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    certificates: Counter,
+    denials: Family<Code, Counter>,
+    logins: Family<Login, Counter>,
+    requests: Family<Status, Counter>,
+    rate_limited: Counter,
+    connections: Gauge,
+    connections_refused: Counter,
+    ledger_batch_records: Histogram,
+    ledger_commit_seconds: Histogram,
+    ledger_failures: Counter,
+    sink_behind_records: Gauge,
+    policy_reloads: Family<Outcome, Counter>,
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident, $($field:ident),+) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        struct $name { $($field: &'static str),+ }
+
+        impl EncodeLabelSet for $name {
+            fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
+                $((stringify!($field), self.$field).encode(encoder.encode_label())?;)+
+                Ok(())
+            }
+        }
+    };
+}
+
+use prometheus_client::encoding::EncodeLabel as _;
+
+label!(
+    /// A denial's stable code.
+    Code,
+    code
+);
+label!(
+    /// How a login ended.
+    Login,
+    method,
+    outcome
+);
+label!(
+    /// Class of an HTTP status.
+    Status,
+    class
+);
+label!(
+    /// `ok` or `failed`.
+    Outcome,
+    outcome
+);
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const OK: &str = "ok";
+const FAILED: &str = "failed";
+
+const fn outcome(good: bool) -> &'static str {
+    if good { OK } else { FAILED }
+}
+
+impl Metrics {
+    /// Makes all counters, at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("signet");
+        let inner = Inner {
+            certificates: Counter::default(),
+            denials: Family::default(),
+            logins: Family::default(),
+            requests: Family::default(),
+            rate_limited: Counter::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            ledger_batch_records: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            ledger_commit_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
+            ledger_failures: Counter::default(),
+            sink_behind_records: Gauge::default(),
+            policy_reloads: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("certificates", "Certificates issued", inner.certificates.clone());
+        registry.register("denials", "Requests refused, by code", inner.denials.clone());
+        registry.register("logins", "Logins, by method and outcome", inner.logins.clone());
+        registry.register(
+            "requests",
+            "Requests answered, by class of status",
+            inner.requests.clone(),
+        );
+        registry.register(
+            "rate_limited",
+            "Requests refused for coming too fast",
+            inner.rate_limited.clone(),
+        );
+        registry.register("connections", "Connections open", inner.connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections closed at once because there were too many",
+            inner.connections_refused.clone(),
+        );
+        registry.register(
+            "ledger_batch_records",
+            "Records made durable together",
+            inner.ledger_batch_records.clone(),
+        );
+        registry.register_with_unit(
+            "ledger_commit",
+            "Time to make a batch of records durable",
+            Unit::Seconds,
+            inner.ledger_commit_seconds.clone(),
+        );
+        registry.register(
+            "ledger_failures",
+            "Batches that could not be made durable",
+            inner.ledger_failures.clone(),
+        );
+        registry.register(
+            "sink_behind_records",
+            "Records that the slowest sink has not written yet",
+            inner.sink_behind_records.clone(),
+        );
+        registry.register(
+            "policy_reloads",
+            "Policy reloads, by outcome",
+            inner.policy_reloads.clone(),
+        );
+        Self(Arc::new(Inner { registry, ..inner }))
+    }
+
+    /// Everything, in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        encode(&mut text, &self.0.registry).map(|()| text).unwrap_or_default()
+    }
+
+    /// A certificate was issued.
+    pub fn certificate(&self) {
+        self.0.certificates.inc();
+    }
+
+    /// A request was refused.
+    pub fn denial(&self, code: &'static str) {
+        self.0.denials.get_or_create(&Code { code }).inc();
+    }
+
+    /// Somebody logged in, or tried to.
+    pub fn login(&self, method: &'static str, good: bool) {
+        self.0
+            .logins
+            .get_or_create(&Login {
+                method,
+                outcome: outcome(good),
+            })
+            .inc();
+    }
+
+    /// A request was answered.
+    pub fn request(&self, status: u16) {
+        let class = match status {
+            0..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            _ => "5xx",
+        };
+        self.0.requests.get_or_create(&Status { class }).inc();
+    }
+
+    /// A request came too fast.
+    pub fn rate_limited(&self) {
+        self.0.rate_limited.inc();
+    }
+
+    /// A connection was accepted.
+    pub fn connection_opened(&self) {
+        self.0.connections.inc();
+    }
+
+    /// A connection ended.
+    pub fn connection_closed(&self) {
+        self.0.connections.dec();
+    }
+
+    /// A connection was closed at once because there were too many.
+    pub fn connection_refused(&self) {
+        self.0.connections_refused.inc();
+    }
+
+    /// A batch of records became durable.
+    pub fn ledger_batch(&self, records: usize, secs: f64) {
+        self.0
+            .ledger_batch_records
+            .observe(f64::from(u32::try_from(records).unwrap_or(u32::MAX)));
+        self.0.ledger_commit_seconds.observe(secs);
+    }
+
+    /// A batch of records could not be made durable.
+    pub fn ledger_failure(&self) {
+        self.0.ledger_failures.inc();
+    }
+
+    /// How many records the slowest sink has still to write.
+    pub fn sink_behind(&self, records: u64) {
+        self.0
+            .sink_behind_records
+            .set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// The policies were reloaded, or not.
+    pub fn policy_reload(&self, good: bool) {
+        self.0
+            .policy_reloads
+            .get_or_create(&Outcome { outcome: outcome(good) })
+            .inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_rendered() {
+        let metrics = Metrics::new();
+        metrics.certificate();
+        metrics.denial("unknown-role");
+        metrics.login("ssh-key", false);
+        metrics.request(403);
+        metrics.ledger_batch(3, 0.000_1);
+        let text = metrics.render();
+        for line in [
+            "signet_certificates_total 1",
+            "signet_denials_total{code=\"unknown-role\"} 1",
+            "signet_logins_total{method=\"ssh-key\",outcome=\"failed\"} 1",
+            "signet_requests_total{class=\"4xx\"} 1",
+            "signet_ledger_batch_records_sum 3.0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}
