@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use jsonwebtoken::Algorithm;
+
+use super::jwt::PUBLIC_ISSUERS;
 use super::*;
 use crate::config::section::read_file;
 use crate::login::test_issuer::{IssuerKey, key_set};
