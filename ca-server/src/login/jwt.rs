@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
+use serde_json::Value;
 use signet_core::caller::AuthMethod;
 use signet_core::time::UnixTime;
 
 use super::Login;
 use super::claims::{ClaimError, Identity};
-use super::jose::{JoseError, UnverifiedJwt};
+use super::jose::{JoseError, UnverifiedJwt, VerifiedClaims};
 use super::jwks::{FetchError, KeySet, RemoteKeys};
 use crate::config::auth::{JwtAuth, JwtRole, KeySource};
 
@@ -42,8 +43,13 @@ pub enum JwtRefusal {
     #[error("the issuer's keys are not to be had")]
     Keys(#[from] FetchError),
     /// Signed by the issuer, but not good enough for the role.
-    #[error(transparent)]
-    Claims(#[from] ClaimError),
+    #[error("{broken}")]
+    Claims {
+        /// The rule that the claims break.
+        broken: ClaimError,
+        /// The token's subject, which the issuer vouches for.
+        subject: Option<String>,
+    },
 }
 
 impl JwtLogin {
@@ -57,6 +63,12 @@ impl JwtLogin {
         Self { auth, keys }
     }
 
+    /// The issuer whose tokens are taken.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.auth.issuer
+    }
+
     /// Checks a token for a role.
     ///
     /// # Errors
@@ -68,7 +80,11 @@ impl JwtLogin {
         let algorithm = self.allowed_algorithm(token.unverified_algorithm())?;
         let keys = self.keys_for(algorithm, token.unverified_key_id(), now).await?;
         let claims = token.verify(algorithm, keys.candidates(algorithm, token.unverified_key_id()))?;
-        let identity = role.rules.check(&claims, now)?;
+        let refused = |broken| JwtRefusal::Claims {
+            broken,
+            subject: subject_of(&claims),
+        };
+        let identity = role.rules.check(&claims, now).map_err(refused)?;
         Ok(self.login(role_name, role, identity))
     }
 
@@ -110,6 +126,10 @@ impl JwtLogin {
             max_ttl_secs: role.max_ttl_secs,
         }
     }
+}
+
+fn subject_of(claims: &VerifiedClaims) -> Option<String> {
+    claims.claim("sub").and_then(Value::as_str).map(str::to_owned)
 }
 
 #[cfg(test)]

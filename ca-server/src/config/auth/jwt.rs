@@ -42,6 +42,8 @@ pub(super) const PUBLIC_ISSUERS: [&str; 4] = [
 pub struct JwtAuth {
     /// `jwt` in `auth/jwt/login`.
     pub mount: String,
+    /// What `iss` has to be.
+    pub issuer: String,
     /// The algorithms the issuer signs with.
     pub algorithms: Vec<Algorithm>,
     /// Where its public keys come from.
@@ -112,6 +114,7 @@ impl JwtAuth {
         section.finish();
         Self {
             mount,
+            issuer: common.issuer,
             algorithms,
             keys,
             roles,
@@ -167,14 +170,10 @@ fn check_mount(section: &Section<'_>, mount: &str, mounts: &mut BTreeSet<String>
 }
 
 fn read_audiences(section: &Section<'_>, inherited: &BTreeSet<String>) -> BTreeSet<String> {
-    if !section.has("audiences") {
-        return section
-            .texts("audiences")
-            .into_iter()
-            .chain(inherited.iter().cloned())
-            .collect();
-    }
     let audiences: BTreeSet<String> = section.texts("audiences").into_iter().collect();
+    if !section.has("audiences") {
+        return inherited.clone();
+    }
     if audiences
         .iter()
         .any(|audience| audience.trim().is_empty() || audience == "*")

@@ -42,6 +42,7 @@ fn role() -> JwtRole {
 fn method(algorithms: &[Algorithm], keys: KeySource) -> JwtLogin {
     JwtLogin::new(JwtAuth {
         mount: "gitlab".to_owned(),
+        issuer: "https://id.example.com".to_owned(),
         algorithms: algorithms.to_vec(),
         keys,
         roles: BTreeMap::from([("deploy".to_owned(), role())]),
@@ -309,7 +310,13 @@ async fn cve_2026_25537_claims_of_the_wrong_type_do_not_pass_behind_a_good_signa
         odd[name] = value.clone();
         let refused = prove(&RSA.sign(&odd)).await;
         assert!(
-            matches!(refused, Err(JwtRefusal::Claims(ClaimError::WrongType(_)))),
+            matches!(
+                refused,
+                Err(JwtRefusal::Claims {
+                    broken: ClaimError::WrongType(_),
+                    ..
+                })
+            ),
             "{name} {value}"
         );
     }
@@ -333,7 +340,9 @@ async fn the_role_is_one_that_exists_and_its_bounds_hold() {
     let mut fork = claims();
     fork["repository"] = json!("mallory/app");
     let refused = prove(&RSA.sign(&fork)).await;
-    assert!(matches!(refused, Err(JwtRefusal::Claims(ClaimError::NotBound(claim))) if claim == "repository"));
+    assert!(
+        matches!(refused, Err(JwtRefusal::Claims { broken: ClaimError::NotBound(claim), .. }) if claim == "repository")
+    );
 }
 
 #[tokio::test]
