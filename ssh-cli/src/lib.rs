@@ -1,1 +1,59 @@
-//! Placeholder.
+//! The signet client: fetches an SSH certificate that lives for minutes and runs ssh.
+//!
+//! [`command`] has one file a verb; [`agent`] keeps keys in memory and serves them; [`vault`] is the wire; [`report`] is the
+//! only place that prints an error, [`output`] the only one that prints anything else, [`config`] the only reader of the
+//! environment, [`clock`] of the time, [`random`] of the random source.
+
+pub mod agent;
+pub mod argv;
+pub mod cli;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod destination;
+pub mod endpoint;
+pub mod frame;
+pub mod login;
+pub mod output;
+pub mod random;
+pub mod report;
+pub mod ssh_command;
+pub mod ssh_config;
+pub mod terminal;
+pub mod user_agent;
+pub mod vault;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use cli::{Cli, Verb};
+use config::Environment;
+use report::Failure;
+
+/// Runs the program with these words and gives its exit code.
+#[must_use]
+pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
+    dispatch(words, &Environment::from_process()).unwrap_or_else(|failure| report::fail(&failure))
+}
+
+fn dispatch(words: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<u8, Failure> {
+    let words = argv::rewrite(&Cli::command(), words)?;
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => return output::text(&error.render().to_string()).map(|()| 0),
+        Err(error) => return Err(report::from_clap(&error)),
+    };
+    match cli.verb {
+        Verb::Ssh(args) => command::ssh::run(&args, environment),
+        Verb::Agent(args) => command::agent::run(&args, environment),
+        Verb::Login(args) => command::login::run(&args, environment),
+        Verb::Logout(args) => command::logout::run(&args, environment),
+        Verb::Whoami(args) => command::whoami::run(&args, environment),
+        Verb::Roles(args) => command::roles::run(&args, environment),
+        Verb::Sign(args) => command::sign::run(&args, environment),
+        Verb::Inspect(args) => command::inspect::run(&args, environment),
+        Verb::Completions(args) => command::completions::run(&args),
+        Verb::Man(args) => command::man::run(&args),
+    }
+}

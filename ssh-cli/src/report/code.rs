@@ -1,0 +1,158 @@
+//! The server's stable codes, each with its exit code and the next step. A new code without them does not compile.
+
+use super::Exit;
+
+macro_rules! codes {
+    ($($variant:ident = $text:literal),* $(,)?) => {
+        /// A code as it stands beside `errors` in a refusal.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum ServerCode { $(#[doc = concat!("`", $text, "`")] $variant),* }
+
+        impl ServerCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The text on the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// Reads the text on the wire; `None` for a code of a newer server.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    UnknownRole = "unknown-role",
+    NoPolicyPermits = "no-policy-permits",
+    PolicyForbids = "policy-forbids",
+    PolicyErrored = "policy-errored",
+    PublicKeyMissing = "public-key-missing",
+    PublicKeyInvalid = "public-key-invalid",
+    KeyTypeNotAllowed = "key-type-not-allowed",
+    KeySizeNotAllowed = "key-size-not-allowed",
+    SecurityKeyRequired = "security-key-required",
+    KeyIdNotAllowed = "key-id-not-allowed",
+    KeyIdInvalid = "key-id-invalid",
+    CertTypeUnknown = "cert-type-unknown",
+    CertTypeNotAllowed = "cert-type-not-allowed",
+    TemplateUnresolved = "template-unresolved",
+    PrincipalsEmpty = "principals-empty",
+    NoPrincipalAllowed = "no-principal-allowed",
+    PrincipalNotAllowed = "principal-not-allowed",
+    PrincipalInvalid = "principal-invalid",
+    TooManyPrincipals = "too-many-principals",
+    TtlTooLong = "ttl-too-long",
+    TtlTooShort = "ttl-too-short",
+    TokenEnds = "token-ends",
+    ValidityInvalid = "validity-invalid",
+    CriticalOptionsNotAllowed = "critical-options-not-allowed",
+    ExtensionsNotAllowed = "extensions-not-allowed",
+    OptionInvalid = "option-invalid",
+    FieldInvalid = "field-invalid",
+    NoCaKey = "no-ca-key",
+    NotAuthenticated = "not-authenticated",
+    RateLimited = "rate-limited",
+    Sealed = "sealed",
+    LedgerUnavailable = "ledger-unavailable",
+    Internal = "internal",
+}
+
+impl ServerCode {
+    /// The exit code that a refusal with this code ends in.
+    #[must_use]
+    pub const fn exit(self) -> Exit {
+        match self {
+            Self::NotAuthenticated | Self::TokenEnds => Exit::LogIn,
+            Self::RateLimited | Self::Sealed | Self::LedgerUnavailable => Exit::Later,
+            Self::Internal | Self::NoCaKey => Exit::Failed,
+            Self::UnknownRole
+            | Self::NoPolicyPermits
+            | Self::PolicyForbids
+            | Self::PolicyErrored
+            | Self::PublicKeyMissing
+            | Self::PublicKeyInvalid
+            | Self::KeyTypeNotAllowed
+            | Self::KeySizeNotAllowed
+            | Self::SecurityKeyRequired
+            | Self::KeyIdNotAllowed
+            | Self::KeyIdInvalid
+            | Self::CertTypeUnknown
+            | Self::CertTypeNotAllowed
+            | Self::TemplateUnresolved
+            | Self::PrincipalsEmpty
+            | Self::NoPrincipalAllowed
+            | Self::PrincipalNotAllowed
+            | Self::PrincipalInvalid
+            | Self::TooManyPrincipals
+            | Self::TtlTooLong
+            | Self::TtlTooShort
+            | Self::ValidityInvalid
+            | Self::CriticalOptionsNotAllowed
+            | Self::ExtensionsNotAllowed
+            | Self::OptionInvalid
+            | Self::FieldInvalid => Exit::Refused,
+        }
+    }
+
+    /// The next step, when the server names none.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::UnknownRole => "`signet roles` lists the roles you may use",
+            Self::NoPolicyPermits | Self::PolicyForbids => {
+                "`signet whoami` shows your groups; `signet roles` lists the roles you may use"
+            }
+            Self::PolicyErrored => "a policy of the authority is broken; tell whoever runs it",
+            Self::PublicKeyMissing | Self::PublicKeyInvalid => "give a plain OpenSSH public key (the .pub file)",
+            Self::KeyTypeNotAllowed | Self::KeySizeNotAllowed => {
+                "let signet make its own Ed25519 key (leave -public-key-path out), or use another key"
+            }
+            Self::SecurityKeyRequired => {
+                "this role takes only keys of a security key: -public-key-path ~/.ssh/id_ed25519_sk.pub"
+            }
+            Self::KeyIdNotAllowed | Self::KeyIdInvalid => "leave the key ID to the authority",
+            Self::CertTypeUnknown | Self::CertTypeNotAllowed => "ask with the other -cert-type, or use another role",
+            Self::TemplateUnresolved => {
+                "the role's template needs something your login does not carry; see `signet whoami`"
+            }
+            Self::PrincipalsEmpty => "say who logs in: `signet ssh -role=… user@host` or -valid-principals",
+            Self::NoPrincipalAllowed | Self::PrincipalNotAllowed => {
+                "`signet roles` lists the principals each role allows; log in as one of them (user@host)"
+            }
+            Self::PrincipalInvalid | Self::TooManyPrincipals => "ask for one plain login name (user@host)",
+            Self::TtlTooLong => "leave -ttl out or ask for less",
+            Self::TtlTooShort => "leave -ttl out or ask for more",
+            Self::TokenEnds | Self::NotAuthenticated => "run `signet login`",
+            Self::ValidityInvalid => "check the clocks and the -ttl",
+            Self::CriticalOptionsNotAllowed => "leave the critical options to the role",
+            Self::ExtensionsNotAllowed => "leave -extension out: the role's own extensions then apply",
+            Self::OptionInvalid | Self::FieldInvalid => "check the values given with the flags",
+            Self::NoCaKey => "the mount has no CA key yet: POST <mount>/config/ca makes one",
+            Self::RateLimited => "wait a minute, then try again",
+            Self::Sealed => "the authority must be unsealed by whoever runs it",
+            Self::LedgerUnavailable => {
+                "the authority cannot record certificates now, so it issues none; tell whoever runs it"
+            }
+            Self::Internal => "tell whoever runs the authority, with the request id",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_reads_back_and_has_a_hint() {
+        for code in ServerCode::ALL {
+            assert_eq!(ServerCode::parse(code.as_str()), Some(*code));
+            assert!(!code.hint().is_empty());
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Asking a person for a secret, on the terminal itself, without showing it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+/// Asks on `/dev/tty`, whatever stdin and stdout are.
+///
+/// # Errors
+/// The system's, when there is no terminal.
+pub fn ask_secret(prompt: &str) -> std::io::Result<Zeroizing<String>> {
+    let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
+    terminal.write_all(signet_core::inspect::escape(prompt).as_bytes())?;
+    let before = tcgetattr(&terminal)?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&terminal, OptionalActions::Flush, &quiet)?;
+    let mut line = Zeroizing::new(String::new());
+    let read = BufReader::new(terminal.try_clone()?.take(4096)).read_line(&mut line);
+    tcsetattr(&terminal, OptionalActions::Flush, &before)?;
+    terminal.write_all(b"\n")?;
+    read?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+}
