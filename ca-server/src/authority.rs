@@ -1,0 +1,209 @@
+//! The value that handlers hold: everything a request may need, opened once. Who has it can act; nothing global exists.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use signet_core::mistake::Mistake;
+use signet_core::plan::MountLimits;
+use signet_core::policy_set::PolicySet;
+use signet_core::role::Role;
+
+use crate::barrier::Barrier;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::keyring::{Keyring, KeyringError};
+use crate::ledger::{Ledger, LedgerOpenError};
+use crate::login::{LoginSetupError, Logins};
+use crate::metrics::Metrics;
+use crate::mounts::{Mount, MountError, Mounts};
+use crate::seal::{self, SealError};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+use crate::tokens::{TokenError, Tokens};
+
+/// An opened authority.
+#[derive(Debug)]
+pub struct Authority {
+    /// What `signet.toml` says.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// Mounts with their CA keys and API roles.
+    pub mounts: Mounts,
+    /// Tokens.
+    pub tokens: Tokens,
+    /// The durable record.
+    pub ledger: Ledger,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Login methods.
+    pub login: Logins,
+    policy: ArcSwap<PolicySet>,
+    /// Held as long as this process may write the data folder.
+    _lock: File,
+}
+
+impl Authority {
+    /// Opens the data folder (made at the first start), everything in it, and the policies.
+    ///
+    /// # Errors
+    /// [`OpenError`] saying what is wrong and with which file; nothing is changed or lost then.
+    pub fn open(config: Config, policy: PolicySet, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        let lock = prepare_data(&config.data)?;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data.join("store.db"))?);
+        let barrier = barrier(&config.key_file, store.as_ref())?;
+        let keyring = Arc::new(Keyring::open(barrier, store)?);
+        let metrics = Metrics::new();
+        Ok(Arc::new(Self {
+            mounts: Mounts::open(Arc::clone(&keyring))?,
+            tokens: Tokens::open(keyring, config.limits.tokens_max)?,
+            ledger: Ledger::open(&config.data, config.node, &config.sinks, clock.clone(), metrics.clone())?,
+            login: Logins::new(&config)?,
+            config: Arc::new(config),
+            clock,
+            metrics,
+            policy: ArcSwap::from_pointee(policy),
+            _lock: lock,
+        }))
+    }
+
+    /// The policies in force. Take it once a request, so that one request sees one set.
+    #[must_use]
+    pub fn policy(&self) -> Arc<PolicySet> {
+        self.policy.load_full()
+    }
+
+    /// Puts a new set in force for every request that begins from now on.
+    pub fn set_policy(&self, policy: PolicySet) {
+        self.policy.store(Arc::new(policy));
+    }
+
+    /// The role `name` of a mount: files come before the API.
+    #[must_use]
+    pub fn role(&self, mount: &Mount, name: &str) -> Option<Arc<Role>> {
+        self.policy
+            .load()
+            .role(mount.path(), name)
+            .cloned()
+            .or_else(|| mount.role(name))
+    }
+
+    /// Names of all roles of a mount, of files and of the API, sorted.
+    #[must_use]
+    pub fn role_names(&self, mount: &Mount) -> Vec<String> {
+        let mut names = mount.role_names();
+        names.extend(
+            self.policy
+                .load()
+                .roles(mount.path())
+                .map(|role| role.name().to_owned()),
+        );
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// What the mount adds to its roles.
+    #[must_use]
+    pub fn limits(&self, mount: &Mount) -> MountLimits {
+        MountLimits {
+            default_ttl_secs: mount.default_ttl(),
+            max_ttl_secs: mount.max_ttl(),
+            strict_empty_principals: self.config.strict_empty_principals,
+        }
+    }
+}
+
+/// Makes the data folder if it is not there, asserts that only we can enter it, and takes its lock.
+fn prepare_data(data: &Path) -> Result<File, OpenError> {
+    let fail = |source| OpenError::Data {
+        path: data.to_owned(),
+        source,
+    };
+    match DirBuilder::new().mode(0o700).recursive(false).create(data) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(fail)?,
+    }
+    let metadata = fs::metadata(data).map_err(fail)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(OpenError::TooOpen {
+            path: data.to_owned(),
+            mode,
+        });
+    }
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(data.join("lock"))
+        .map_err(fail)?;
+    // INVARIANT: one process per data folder; two would give the same serials and positions.
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| OpenError::InUse { path: data.to_owned() })?;
+    Ok(lock)
+}
+
+/// The barrier of a store that has one; a new one for a new store. A store whose key file is missing never gets another.
+fn barrier(key_file: &Path, store: &dyn Store) -> Result<Barrier, OpenError> {
+    match seal::unseal(key_file) {
+        Err(SealError::Missing { .. }) if !Keyring::is_sealed(store)? => Ok(seal::create(key_file)?),
+        other => Ok(other?),
+    }
+}
+
+/// Why the authority cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder cannot be made or used.
+    #[error("the data folder `{}` cannot be used", path.display())]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others can enter the data folder.
+    #[error("the data folder `{}` has mode {mode:04o}; others can enter it (run `chmod 700` on it)", path.display())]
+    TooOpen {
+        /// The folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Another server runs on the same folder.
+    #[error("another signet-ca runs on the data folder `{}`", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Policies have mistakes.
+    #[error("the policies have {} mistake(s)", .0.len())]
+    Policies(Vec<Mistake>),
+    /// The key file.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The store.
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    /// What lies under the barrier.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// Mounts.
+    #[error(transparent)]
+    Mounts(#[from] MountError),
+    /// Tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerOpenError),
+    /// Login methods.
+    #[error(transparent)]
+    Logins(#[from] LoginSetupError),
+}

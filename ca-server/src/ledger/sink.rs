@@ -1,0 +1,260 @@
+//! Sinks: files of JSON lines that follow the ledger. A sink reads what it writes from the ledger's own file, so a slow or
+//! failing one loses nothing, holds nobody up, and catches up by itself.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use signet_core::ledger::Head;
+
+use super::LedgerOpenError;
+use super::reader::Reader;
+
+const CHUNK: u32 = 512;
+/// How long a failing sink rests before it tries again.
+const REST: Duration = Duration::from_secs(1);
+/// How long a sink may catch up when the server stops; the rest follows at the next start.
+const LAST_WORDS: u32 = 20;
+/// No record of ours is longer; more than this without a line end is not our file.
+const TAIL_BYTES: u64 = 1 << 20;
+
+/// How far the ledger is.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    position: Mutex<u64>,
+    moved: Condvar,
+}
+
+impl Progress {
+    pub(super) fn advance(&self, position: u64) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
+        self.moved.notify_all();
+    }
+
+    /// Waits until the ledger is past `position`, but not for ever.
+    fn wait(&self, position: u64, longest: Duration) {
+        let guard = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(
+            self.moved
+                .wait_timeout_while(guard, longest, |newest| *newest <= position),
+        );
+    }
+}
+
+/// All sinks of a ledger.
+#[derive(Debug)]
+pub(super) struct Sinks {
+    progress: Arc<Progress>,
+    orders: Arc<Orders>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    /// Grows with each wish that files be opened again.
+    generation: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl Sinks {
+    /// Starts a thread a sink. A file that cannot be opened now is a mistake of whoever configured it; later it is not.
+    pub(super) fn start(ledger: &Path, paths: &[PathBuf]) -> Result<Self, LedgerOpenError> {
+        let (progress, orders) = (Arc::new(Progress::default()), Arc::new(Orders::default()));
+        let mut threads = Vec::new();
+        for path in paths {
+            let reader = Reader::open(ledger).map_err(|source| LedgerOpenError::Database {
+                path: ledger.to_owned(),
+                source,
+            })?;
+            let memory = memory_file(ledger, path);
+            let (file, position) = open(path, &memory).map_err(|source| LedgerOpenError::Sink {
+                path: path.clone(),
+                source,
+            })?;
+            let sink = Sink {
+                path: path.clone(),
+                memory,
+                reader,
+                file: Some(file),
+                position,
+                generation: 0,
+                failing: false,
+            };
+            let (progress, orders) = (Arc::clone(&progress), Arc::clone(&orders));
+            let thread = thread::Builder::new()
+                .name("sink".to_owned())
+                .spawn(move || sink.follow(&progress, &orders))
+                .map_err(LedgerOpenError::Thread)?;
+            threads.push(thread);
+        }
+        Ok(Self {
+            progress,
+            orders,
+            threads: Mutex::new(threads),
+        })
+    }
+
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    pub(super) fn reopen(&self) {
+        self.orders.generation.fetch_add(1, Ordering::SeqCst);
+        self.progress.moved.notify_all();
+    }
+
+    pub(super) fn close(&self) {
+        self.orders.closed.store(true, Ordering::SeqCst);
+        self.progress.moved.notify_all();
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("an audit sink had crashed; it follows again from the next start");
+            }
+        }
+    }
+}
+
+struct Sink {
+    path: PathBuf,
+    /// Where the position is kept for the day the file was rotated away.
+    memory: PathBuf,
+    reader: Reader,
+    file: Option<File>,
+    position: u64,
+    generation: u64,
+    failing: bool,
+}
+
+impl Sink {
+    fn follow(mut self, progress: &Progress, orders: &Orders) {
+        let mut tries_left = LAST_WORDS;
+        loop {
+            let closed = orders.closed.load(Ordering::SeqCst);
+            self.obey(orders);
+            match self.copy_chunk() {
+                Ok(0) if closed => break,
+                Ok(0) => {
+                    self.recovered();
+                    progress.wait(self.position, REST);
+                }
+                Ok(_) => self.recovered(),
+                Err(_) if closed && tries_left == 0 => break,
+                Err(error) => {
+                    tries_left = if closed {
+                        tries_left.saturating_sub(1)
+                    } else {
+                        LAST_WORDS
+                    };
+                    self.failed(&error);
+                    thread::sleep(if closed { REST / 10 } else { REST });
+                }
+            }
+        }
+        self.remember();
+    }
+
+    fn obey(&mut self, orders: &Orders) {
+        let generation = orders.generation.load(Ordering::SeqCst);
+        if generation != self.generation {
+            self.generation = generation;
+            self.remember();
+            self.file = None;
+        }
+    }
+
+    /// Copies some records; how many.
+    fn copy_chunk(&mut self) -> io::Result<usize> {
+        let mut file = self.opened()?;
+        let records = self.reader.after(self.position, CHUNK).map_err(io::Error::other)?;
+        let mut text = String::with_capacity(records.iter().map(|(_, record)| record.len() + 1).sum());
+        for (_, record) in &records {
+            text.push_str(record);
+            text.push('\n');
+        }
+        file.write_all(text.as_bytes())?;
+        self.file = Some(file);
+        self.position = records.last().map_or(self.position, |(last, _)| *last);
+        Ok(records.len())
+    }
+
+    /// The file; after a failure opened anew, which cuts a half line off and finds the place again.
+    fn opened(&mut self) -> io::Result<File> {
+        if let Some(file) = self.file.take() {
+            return Ok(file);
+        }
+        let (file, position) = open(&self.path, &self.memory)?;
+        self.position = self.position.max(position);
+        Ok(file)
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        if !self.failing {
+            tracing::error!(sink = %self.path.display(), %error, "an audit sink fails; it will catch up from the ledger");
+        }
+        self.failing = true;
+        self.file = None;
+        self.remember();
+    }
+
+    fn recovered(&mut self) {
+        if self.failing {
+            tracing::info!(sink = %self.path.display(), position = self.position, "the audit sink has caught up");
+        }
+        self.failing = false;
+    }
+
+    fn remember(&self) {
+        // A lost position costs repeated lines in the sink, never missing ones.
+        if let Err(error) = std::fs::write(&self.memory, self.position.to_string()) {
+            tracing::warn!(%error, "the place of an audit sink cannot be kept");
+        }
+    }
+}
+
+/// Opens a sink's file for appending, cuts a half line at its end off, and tells the position of its last record.
+fn open(path: &Path, memory: &Path) -> io::Result<(File, u64)> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Ok((file, remembered(memory)));
+    }
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut tail = Vec::new();
+    Read::by_ref(&mut file).take(TAIL_BYTES).read_to_end(&mut tail)?;
+    let whole = tail
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |index| index + 1);
+    if whole < tail.len() {
+        file.set_len(start + u64::try_from(whole).unwrap_or(0))?;
+    }
+    let lines = tail.get(..whole).unwrap_or_default();
+    let last = lines.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
+    let head = last.and_then(|line| Head::of_line(std::str::from_utf8(line).ok()?));
+    Ok((file, head.map_or_else(|| remembered(memory), |head| head.position)))
+}
+
+fn remembered(memory: &Path) -> u64 {
+    std::fs::read_to_string(memory)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+fn memory_file(ledger: &Path, sink: &Path) -> PathBuf {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sink.as_os_str().as_encoded_bytes());
+    let short: Vec<u8> = hash.as_ref().iter().take(8).copied().collect();
+    ledger.with_file_name(format!("sink-{}.position", HEXLOWER.encode(&short)))
+}

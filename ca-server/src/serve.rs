@@ -1,0 +1,262 @@
+//! The life of the server process: open, listen, tell systemd, obey signals, drain.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustls::ServerConfig;
+use sd_notify::NotifyState;
+use signet_core::ledger::EventKind;
+use signet_core::mistake::Mistake;
+use signet_core::signer::{Signer as _, SoftwareSigner};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::authority::{Authority, OpenError};
+use crate::clock::Clock;
+use crate::config::{Config, MountConfig, Tls as TlsConfig};
+use crate::listener::{Listener, Serving};
+use crate::metrics::Metrics;
+use crate::reload::{read_policies, record_policy, reload};
+use crate::tls::{Tls, TlsError};
+use crate::{http, logging};
+
+/// Runs the server that `config` describes, until SIGTERM.
+///
+/// # Errors
+/// Whatever keeps it from starting; nothing is served then.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    logging::init();
+    harden();
+    let policy = read_policies(&config).map_err(OpenError::Policies)?;
+    let authority = Authority::open(config, policy, Clock::system())?;
+    let tls = tls(&authority.config)?;
+    run_opened(&authority, tls, |address, fingerprint| {
+        announce(&authority.config, address, fingerprint)
+    })
+}
+
+/// Keeps secrets out of core files and new files to ourselves.
+pub fn harden() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "core files cannot be forbidden");
+    }
+}
+
+/// Serves an opened authority: mounts of the configuration are made, listeners bound, then `ready` is told the address.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub fn run_opened(
+    authority: &Arc<Authority>,
+    tls: Option<Tls>,
+    ready: impl FnOnce(SocketAddr, Option<&str>) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let signals = runtime.block_on(async { Signals::new() })?;
+    runtime
+        .block_on(make_mounts(authority))
+        .context("the configured mounts cannot be made")?;
+    record_start(authority)?;
+    let (shutdown, stop) = watch::channel(false);
+    let server_config = tls.as_ref().map(Tls::server_config).transpose()?;
+    let (address, serving) = listen(authority, server_config, &stop)?;
+    let fingerprint = tls.as_ref().map(Tls::fingerprint);
+    ready(address, fingerprint.as_deref())?;
+    notify(&[NotifyState::Ready]);
+    tracing::info!(%address, fingerprint, node = authority.config.node.0, "serving");
+    runtime.block_on(obey(signals, authority, tls.as_ref()));
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("draining");
+    shutdown.send_replace(true);
+    serving.into_iter().for_each(Serving::join);
+    authority
+        .ledger
+        .record_blocking(authority.ledger.event(EventKind::Stop))?;
+    authority.ledger.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The TLS identity that the configuration asks for.
+///
+/// # Errors
+/// [`TlsError`] naming the file.
+pub fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
+    match &config.tls {
+        TlsConfig::Files { certificate, key } => Tls::from_files(certificate, key).map(Some),
+        TlsConfig::SelfSigned => Tls::self_signed(&config.data, &self_signed_names(config)).map(Some),
+        TlsConfig::Off => Ok(None),
+    }
+}
+
+/// Hosts of the addresses that clients type, and this machine's own.
+fn self_signed_names(config: &Config) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let typed = config
+        .addresses
+        .iter()
+        .filter_map(|address| url::Url::parse(address).ok());
+    names.extend(typed.filter_map(|url| url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned())));
+    let listened = config.listen.address.ip();
+    if !listened.is_unspecified() {
+        names.push(listened.to_string());
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Makes each configured mount and CA key that is not there yet.
+async fn make_mounts(authority: &Authority) -> anyhow::Result<()> {
+    for config in &authority.config.mounts {
+        let mount = match authority.mounts.get(&config.path) {
+            Some(mount) => mount,
+            None => {
+                let mount = authority.mounts.create(config).await?;
+                let event = authority
+                    .ledger
+                    .event(EventKind::MountCreate)
+                    .text("mount", &config.path);
+                authority.ledger.record(event.text("by", "signet.toml")).await?;
+                mount
+            }
+        };
+        if mount.signer().is_none() {
+            make_ca_key(authority, config).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn make_ca_key(authority: &Authority, config: &MountConfig) -> anyhow::Result<()> {
+    let (Some(key_type), Some(mount)) = (config.ca_key_type, authority.mounts.get(&config.path)) else {
+        return Ok(());
+    };
+    let signer = SoftwareSigner::generate(key_type)?;
+    let event = authority
+        .ledger
+        .event(EventKind::CaCreate)
+        .text("mount", &config.path)
+        .text("fingerprint", &signer.public_key().fingerprint())
+        .text("by", "signet.toml");
+    authority.ledger.record(event).await?;
+    mount.set_signer(signer).await?;
+    Ok(())
+}
+
+fn record_start(authority: &Authority) -> anyhow::Result<()> {
+    let start = authority
+        .ledger
+        .event(EventKind::Start)
+        .text("version", env!("CARGO_PKG_VERSION"));
+    authority
+        .ledger
+        .record_blocking(start)
+        .context("the ledger cannot be written")?;
+    record_policy(authority, &authority.policy())?;
+    Ok(())
+}
+
+fn listen(
+    authority: &Arc<Authority>,
+    tls: Option<Arc<ServerConfig>>,
+    stop: &watch::Receiver<bool>,
+) -> anyhow::Result<(SocketAddr, Vec<Serving>)> {
+    let Config { listen, limits, .. } = authority.config.as_ref();
+    let bind = |address| Listener::bind(address).with_context(|| format!("cannot listen on {address}"));
+    let main = bind(listen.address)?;
+    let address = main.local_addr();
+    let mut serving = Vec::new();
+    if let Some(metrics) = listen.metrics {
+        let router = metrics_router(authority.metrics.clone());
+        serving.push(bind(metrics)?.serve(router, None, limits, &authority.metrics, stop)?);
+    }
+    serving.push(main.serve(
+        http::router(Arc::clone(authority)),
+        tls,
+        limits,
+        &authority.metrics,
+        stop,
+    )?);
+    Ok((address, serving))
+}
+
+/// What the second listener answers: the counters, and nothing else.
+fn metrics_router(metrics: Metrics) -> axum::Router {
+    axum::Router::new().route("/metrics", axum::routing::get(move || async move { metrics.render() }))
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Reloads on SIGHUP, pats the watchdog, returns on SIGTERM or SIGINT.
+async fn obey(mut signals: Signals, authority: &Authority, tls: Option<&Tls>) {
+    let watchdog = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 2);
+    let mut pat = tokio::time::interval(watchdog.max(Duration::from_millis(100)));
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => {
+                if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
+                    notify(&[NotifyState::Reloading, monotonic]);
+                }
+                // This thread serves nobody, so it may block; but a ledger record is awaited inside, hence a thread.
+                std::thread::scope(|scope| {
+                    if scope.spawn(|| reload(authority, tls)).join().is_err() {
+                        tracing::error!("reloading crashed; what was in force stays in force");
+                    }
+                });
+                notify(&[NotifyState::Ready]);
+            }
+            _ = pat.tick() => notify(&[NotifyState::Watchdog]),
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+        }
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
+}
+
+fn announce(config: &Config, address: SocketAddr, fingerprint: Option<&str>) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "signet-ca serves {} on {address}", config.name)?;
+    if let Some(fingerprint) = fingerprint {
+        writeln!(out, "TLS certificate SHA-256 {fingerprint}")?;
+    }
+    out.flush()
+}
+
+/// What `signet-ca check` finds: mistakes in policies and unusable TLS files. Starts nothing, writes nothing.
+#[must_use]
+pub fn check(config: &Config) -> Vec<Mistake> {
+    let mut mistakes = read_policies(config).err().unwrap_or_default();
+    if let TlsConfig::Files { certificate, key } = &config.tls
+        && let Err(error) = Tls::from_files(certificate, key)
+    {
+        mistakes.push(Mistake::new(
+            certificate.display().to_string(),
+            crate::command::chain(&error),
+        ));
+    }
+    mistakes
+}
