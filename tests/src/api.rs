@@ -50,13 +50,17 @@ impl Api {
 
     /// Sends a request; `None` if no answer came.
     pub fn try_send(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
+        self.try_send_text(method, path, body.map(Value::to_string))
+    }
+
+    fn try_send_text(&self, method: &str, path: &str, body: Option<String>) -> Option<Answer> {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
         let mut request = self.client.request(method, format!("{}/v1/{path}", self.address));
         if let Some(token) = &self.token {
             request = request.header("X-Vault-Token", token);
         }
         if let Some(body) = body {
-            request = request.body(body.to_string());
+            request = request.body(body);
         }
         let response = request.send().ok()?;
         let status = response.status().as_u16();
@@ -96,6 +100,12 @@ impl Api {
     /// POST of a JSON body.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.send("POST", path, Some(body))
+    }
+
+    /// POST of a body that may be no JSON at all.
+    pub fn post_text(&self, path: &str, body: &str) -> Answer {
+        let answer = self.try_send_text("POST", path, Some(body.to_owned()));
+        answer.unwrap_or_else(|| panic!("POST {path} got no answer"))
     }
 
     /// POST that must succeed.

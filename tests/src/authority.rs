@@ -60,26 +60,40 @@ impl Authority {
         .started()
     }
 
-    /// `signet-ca serve` over TLS with a configuration; `config` gets the port, the data folder and the policy folder.
-    pub fn serve_with(change: impl FnOnce(&Path), config: impl FnOnce(&ServeSetup) -> String) -> Self {
-        let folder = Workdir::new();
-        let policies = folder.folder("policies");
+    /// `signet-ca serve` over TLS with mount `ssh` and a durable store, as in production. `change` fills the policy folder;
+    /// `config` adds to `signet.toml` (sections only, they come last).
+    pub fn serve(change: impl FnOnce(&Path), config: &str) -> Self {
+        Self::serve_in(Workdir::new(), change, config)
+    }
+
+    /// As [`Self::serve`], in a folder that may lie on a file system of its own.
+    pub fn serve_in(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
+        let (data, policies, port) = (folder.folder("data"), folder.folder("policies"), free_port());
         change(&policies);
-        let setup = ServeSetup {
-            port: free_port(),
-            data: folder.folder("data"),
-            policies,
-        };
-        let file = folder.write("signet.toml", &config(&setup));
+        let text = format!(
+            "name = \"signet-test\"\naddresses = [\"https://127.0.0.1:{port}\"]\nnode = 3\ndata = {data:?}\n\
+             policies = {policies:?}\n\n[listen]\naddress = \"127.0.0.1:{port}\"\n\n[[mount]]\npath = \"ssh\"\n{config}"
+        );
+        let file = folder.write("signet.toml", &text);
         let start = ["serve".to_owned(), format!("--config={}", file.display())];
         Self {
             child: None,
             start: start.into(),
-            port: setup.port,
+            port,
             tls: true,
             folder,
         }
         .started()
+    }
+
+    /// Logs in as a CI job and gives its token.
+    pub fn ci_token(&self, issuer: &Issuer) -> String {
+        let login = json!({"role": "deploy", "jwt": issuer.token(|_| {})});
+        let answer = self.anonymous().write("auth/jwt/login", &login);
+        answer.body["auth"]["client_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 
     fn started(mut self) -> Self {

@@ -23,6 +23,7 @@ impl Person {
         Self {
             folder,
             variables: vec![("SIGNET_ADDR".to_owned(), address.to_owned())],
+            session: 0,
         }
     }
 
@@ -130,7 +131,10 @@ pub struct Ran {
 
 impl Ran {
     /// Insists on exit code 0.
-    #[must_use]
+    #[expect(
+        clippy::return_self_not_must_use,
+        reason = "an assertion; what it gives back is for reading on"
+    )]
     pub fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::agent::SshAgent;
 use crate::binaries::system;
 use crate::keys::KeyFile;
 use crate::sshd::Sshd;
@@ -59,6 +60,14 @@ impl<'a> Ssh<'a> {
         self.options.push("-oIdentitiesOnly=yes".to_owned());
         self.options.push("-oIdentityAgent=none".to_owned());
         self.options.push(format!("-i{}", key.path().display()));
+        self
+    }
+
+    /// Uses the keys and certificates of this agent.
+    #[must_use]
+    pub fn agent(mut self, agent: &SshAgent) -> Self {
+        self.options
+            .push(format!("-oIdentityAgent={}", agent.socket().display()));
         self
     }
 

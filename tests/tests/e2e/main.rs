@@ -3,6 +3,8 @@
 mod crash;
 mod first_login;
 mod full_disk;
+mod hostile_requests;
+mod hostile_words;
 mod ledger;
 mod login;
 mod openssh_hosts;
