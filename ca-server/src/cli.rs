@@ -25,4 +25,7 @@ pub enum Command {
     /// Reads the ledger: verify, search, tail, export
     #[command(subcommand)]
     Audit(command::audit::Audit),
+    /// Works on policy files: lint, test, explain, diff
+    #[command(subcommand)]
+    Policy(command::policy::PolicyCommand),
 }

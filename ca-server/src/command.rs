@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod check;
 pub mod dev;
+pub mod policy;
 pub mod serve;
 
 use std::error::Error;
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(verb) => verb.run(),
         Command::Dev(verb) => verb.run(),
         Command::Audit(verb) => verb.run(),
+        Command::Policy(verb) => verb.run(),
     };
     result.unwrap_or_else(|error| {
         complain(&error);
