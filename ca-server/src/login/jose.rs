@@ -193,7 +193,7 @@ fn parse_object(part: &'static str, bytes: &[u8]) -> Result<Map<String, Value>, 
 /// after the end.
 ///
 /// # Errors
-/// serde_json's, with line and column.
+/// What `serde_json` says, with line and column.
 pub(crate) fn parse_strict(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = StrictValue.deserialize(&mut reader)?;

@@ -99,10 +99,9 @@ impl RemoteKeys {
         key_id: Option<&str>,
         now: UnixTime,
     ) -> Result<Arc<KeySet>, FetchError> {
-        if let Some(kept) = self.kept.load_full() {
-            if kept.is_fresh(now) && kept.knows(algorithm, key_id) {
-                return Ok(Arc::clone(&kept.keys));
-            }
+        let kept = self.kept.load_full();
+        if let Some(kept) = kept.filter(|kept| kept.is_fresh(now) && kept.knows(algorithm, key_id)) {
+            return Ok(Arc::clone(&kept.keys));
         }
         self.refresh(algorithm, key_id, now).await
     }
