@@ -72,7 +72,8 @@ impl Authority {
         change(&policies);
         let text = format!(
             "name = \"signet-test\"\naddresses = [\"https://127.0.0.1:{port}\"]\nnode = 3\ndata = {data:?}\n\
-             policies = {policies:?}\n\n[listen]\naddress = \"127.0.0.1:{port}\"\n\n[[mount]]\npath = \"ssh\"\n{config}"
+             policies = {policies:?}\n\n[listen]\naddress = \"127.0.0.1:{port}\"\n\n[[mount]]\npath = \"ssh\"\n\
+             ca_key_type = \"ed25519\"\n{config}"
         );
         let file = folder.write("signet.toml", &text);
         let start = ["serve".to_owned(), format!("--config={}", file.display())];
@@ -237,7 +238,7 @@ impl Authority {
         Command::new(ours("signet-ca"))
             .arg("audit")
             .args(arguments)
-            .arg(format!("--data={}", self.data().display()))
+            .arg(self.data())
             .env_clear()
             .stdin(Stdio::null())
             .output()

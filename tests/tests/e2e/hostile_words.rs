@@ -22,7 +22,7 @@ fn cve_2023_51385_destinations_that_a_shell_or_ssh_would_obey_are_refused() {
         "root@%h".to_owned(),
     ];
     for destination in destinations {
-        let ran = person.run(&["ssh", "-role=my-role", "--", &destination]);
+        let ran = person.run(&["ssh", "-role=my-role", &destination]);
         assert_eq!(ran.code, Some(2), "{destination:?}: {} {}", ran.stdout, ran.stderr);
         assert!(ran.stderr.contains("error:"), "{destination:?}: {}", ran.stderr);
     }
