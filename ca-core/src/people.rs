@@ -57,7 +57,7 @@ impl Person {
 /// Everybody in `people.toml`.
 #[derive(Debug, Clone, Default)]
 pub struct People {
-    people: BTreeMap<String, Person>,
+    persons: BTreeMap<String, Person>,
     by_key: HashMap<Vec<u8>, String>,
     groups: BTreeSet<String>,
     login_groups: BTreeSet<String>,
@@ -95,7 +95,7 @@ impl People {
     /// Looks a person up by name.
     #[must_use]
     pub fn person(&self, name: &str) -> Option<&Person> {
-        self.people.get(name)
+        self.persons.get(name)
     }
 
     /// Looks a person up by the SSH wire form of one of their public keys.
@@ -106,7 +106,7 @@ impl People {
 
     /// Everybody, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Person> {
-        self.people.values()
+        self.persons.values()
     }
 
     /// Groups whose members are listed in the file.
@@ -151,7 +151,7 @@ impl People {
             reader.mistake(offset, format!("metadata of `{name}` holds a control character"));
         }
         let groups = groups.into_iter().map(|(group, _)| group).collect();
-        self.people.insert(
+        self.persons.insert(
             name.clone(),
             Person {
                 name,

@@ -41,10 +41,9 @@ pub(crate) fn check(policies: &[Written], texts: &[(&str, &str)], known: &Known<
                     .map_or("", |(_, text)| *text);
                 lines = Some((file, Lines::of(text)));
             }
-            let offset = uid.as_ref().loc().map(|loc| loc.start());
-            let line = offset
-                .zip(lines.as_ref())
-                .map_or(policy.line, |(offset, (_, lines))| lines.at(offset));
+            let lines = lines.as_ref().map(|(_, lines)| lines);
+            let place = uid.as_ref().loc().zip(lines);
+            let line = place.map_or(policy.line, |(loc, lines)| lines.at(loc.start()));
             mistakes.push(mistake.line(line));
         }
     }
@@ -94,10 +93,9 @@ fn bare_name_expected(policy: &Written, id: &str) -> Option<Mistake> {
 fn head_tells_all(policy: &Written, known: &Known<'_>) -> bool {
     let scopes = [&policy.principal, &policy.resource];
     let known_scope = |scope: &Scope| match scope {
-        Scope::Any => true,
         Scope::Entity(Kind::Group, id) => known.people.knows_group(id),
         Scope::Entity(Kind::Role, id) => known.roles.contains(id),
-        Scope::Entity(Kind::Person | Kind::Policy | Kind::Mount | Kind::Path, _) => true,
+        Scope::Any | Scope::Entity(Kind::Person | Kind::Policy | Kind::Mount | Kind::Path, _) => true,
     };
     let in_scopes = scopes.iter().filter(|scope| ***scope != Scope::Any).count();
     let snippet = policy.policy.as_ref().loc().and_then(|loc| loc.snippet());

@@ -97,7 +97,8 @@ fn parse_file(validator: &Validator, file: &str, text: &str, written: &mut Vec<W
     };
     for template in set.templates() {
         let text = "a policy template (`?principal`, `?resource`) is not used here";
-        mistakes.push(Mistake::new(file, text).line(lines.at(place(template.as_ref().loc().map(|loc| loc.start())))));
+        let line = template.as_ref().loc().map_or(1, |loc| lines.at(loc.start()));
+        mistakes.push(Mistake::new(file, text).line(line));
     }
     check_types(validator, &set, file, &lines, mistakes);
     let stem = file.rsplit('/').next().unwrap_or(file);
@@ -105,7 +106,7 @@ fn parse_file(validator: &Validator, file: &str, text: &str, written: &mut Vec<W
         let id = policy
             .annotation(ID)
             .map_or_else(|| format!("{stem}#{}", position + 1), str::to_owned);
-        let line = lines.at(place(policy.as_ref().loc().map(|loc| loc.start())));
+        let line = policy.as_ref().loc().map_or(1, |loc| lines.at(loc.start()));
         // The round through the syntax tree drops the copy of the policy's text, which nothing needs any more.
         let policy = Policy::from(policy.as_ref().new_id(PolicyId::new(&id).into()));
         written.push(Written {
@@ -135,10 +136,6 @@ fn check_types(validator: &Validator, set: &PolicySet, file: &str, lines: &Lines
             mistakes.push(mistake(file, lines, &DetailedError::from(warning)));
         }
     }
-}
-
-fn place(offset: Option<usize>) -> usize {
-    offset.unwrap_or_default()
 }
 
 fn check_ids(written: &[Written], mistakes: &mut Vec<Mistake>) {

@@ -45,8 +45,8 @@ metadata = {{ team = "a\nb" }}
 "#
     );
     let mistakes = People::from_toml("people.toml", &text).unwrap_err();
-    let lines: String = mistakes.iter().map(|mistake| format!("{mistake}\n")).collect();
-    insta::assert_snapshot!(lines);
+    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 /// GHSA-59w7-v8rr-pr4p: a name that a template would fill in as two names, or as a wildcard.

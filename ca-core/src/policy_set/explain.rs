@@ -82,9 +82,8 @@ impl PolicySet {
             Err((text, fix)) => return chain.broken("identity", text, fix),
         }
         let caller = self.caller(ask);
-        let slice = match self.access.slice(&caller, &ask.mount, &ask.role) {
-            Ok(slice) => slice,
-            Err(_) => return self.no_group_fits(chain, ask, &caller),
+        let Ok(slice) = self.access.slice(&caller, &ask.mount, &ask.role) else {
+            return self.no_group_fits(chain, ask, &caller);
         };
         chain.holds("groups", groups_text(&caller));
         let Some(role) = self.role(&ask.mount, &ask.role) else {

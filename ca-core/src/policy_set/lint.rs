@@ -69,7 +69,7 @@ impl PolicySet {
         let filled: BTreeSet<&String> = self.people.iter().flat_map(crate::people::Person::groups).collect();
         let empty = |group: &str| self.people.groups().contains(group) && !filled.contains(&group.to_owned());
         let finding = |policy: &Written| match &policy.principal {
-            Scope::Entity(Kind::Group, group) if empty(&group) => Some(Finding {
+            Scope::Entity(Kind::Group, group) if empty(group) => Some(Finding {
                 file: policy.file.clone(),
                 line: Some(policy.line),
                 code: "group-nobody-can-be-in",

@@ -13,7 +13,8 @@ fn files(files: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn shown<T: std::fmt::Display>(items: &[T]) -> String {
-    items.iter().map(|item| format!("{item}\n")).collect()
+    let lines: Vec<String> = items.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// The example set as it lies in the source tree.
@@ -195,11 +196,11 @@ fn explain_marks_the_first_broken_link_and_its_fix() {
         ("principal not allowed", as_principal("alice", "root")),
         ("forbidden", as_principal("alice", "deploy")),
     ];
-    let text: String = rows
+    let text: Vec<String> = rows
         .iter()
-        .map(|(name, ask)| format!("## {name}\n{}\n", set.explain(ask)))
+        .map(|(name, ask)| format!("## {name}\n{}", set.explain(ask)))
         .collect();
-    insta::assert_snapshot!(text);
+    insta::assert_snapshot!(text.join("\n"));
     assert!(set.explain(&rows[0].1).allowed());
     assert!(rows[1..].iter().all(|(_, ask)| !set.explain(ask).allowed()));
 }
@@ -221,7 +222,11 @@ fn diff_lists_who_gains_and_who_loses() {
         ),
     ]);
     let diff = Diff::between(&old, &new);
-    insta::assert_snapshot!(format!("gained:\n{}lost:\n{}", shown(&diff.gained), shown(&diff.lost)));
+    insta::assert_snapshot!(format!(
+        "gained:\n{}\nlost:\n{}",
+        shown(&diff.gained),
+        shown(&diff.lost)
+    ));
     assert!(Diff::between(&old, &old).is_empty());
 }
 
