@@ -11,6 +11,7 @@ pub mod ssh_key;
 pub(crate) mod test_issuer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use signet_core::caller::AuthMethod;
 use signet_core::sshsig::{LoginAddress, LoginAddressError};
@@ -44,11 +45,9 @@ impl Logins {
     /// # Errors
     /// [`LoginSetupError`]
     pub fn new(config: &Config) -> Result<Self, LoginSetupError> {
-        let addresses = config
-            .addresses
-            .iter()
-            .map(|text| LoginAddress::parse(text))
-            .collect::<Result<_, _>>()?;
+        // Port 0 stands for one that is known only when the listener has it; see [`Logins::listen_at`].
+        let known = config.addresses.iter().filter(|text| !text.ends_with(":0"));
+        let addresses = known.map(|text| LoginAddress::parse(text)).collect::<Result<_, _>>()?;
         let nonce_key = random::nonce32()?;
         let ssh_key = config
             .auth
@@ -62,6 +61,20 @@ impl Logins {
             .map(|auth| (auth.mount.clone(), JwtLogin::new(auth.clone())))
             .collect();
         Ok(Self { ssh_key, jwt })
+    }
+
+    /// Accepts logins at the loopback address that a plain-HTTP listener got: dev mode with port 0.
+    ///
+    /// # Errors
+    /// [`LoginSetupError::Address`] for port 0, which no listener has.
+    pub fn listen_at(&self, listener: SocketAddr) -> Result<(), LoginSetupError> {
+        for host in [listener.to_string(), format!("localhost:{}", listener.port())] {
+            let address = LoginAddress::parse(&format!("http://{host}"))?;
+            if let Some(ssh_key) = &self.ssh_key {
+                ssh_key.add_address(address);
+            }
+        }
+        Ok(())
     }
 
     /// Login with an SSH key, unless it is switched off.

@@ -1,6 +1,7 @@
 //! Login with an SSH key: the server's nonce, bound to the server's address, signed by a key that `people.toml` lists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{PoisonError, RwLock};
 
 use signet_core::caller::AuthMethod;
 use signet_core::people::People;
@@ -23,7 +24,7 @@ pub const KEY_FINGERPRINT: &str = "key_fingerprint";
 #[derive(Debug)]
 pub struct SshKeyLogin {
     auth: SshKeyAuth,
-    addresses: BTreeSet<LoginAddress>,
+    addresses: RwLock<BTreeSet<LoginAddress>>,
     challenges: Challenges,
 }
 
@@ -72,9 +73,20 @@ impl SshKeyLogin {
     pub fn new(auth: SshKeyAuth, addresses: BTreeSet<LoginAddress>, nonce_key: &[u8; 32]) -> Self {
         Self {
             auth,
-            addresses,
+            addresses: RwLock::new(addresses),
             challenges: Challenges::new(nonce_key),
         }
+    }
+
+    /// Accepts logins at one more address.
+    pub(super) fn add_address(&self, address: LoginAddress) {
+        let mut addresses = self.addresses.write().unwrap_or_else(PoisonError::into_inner);
+        addresses.insert(address);
+    }
+
+    fn is_here(&self, address: &LoginAddress) -> bool {
+        let addresses = self.addresses.read().unwrap_or_else(PoisonError::into_inner);
+        addresses.contains(address)
     }
 
     /// Makes a nonce.
@@ -93,7 +105,7 @@ impl SshKeyLogin {
     pub fn prove(&self, request: SshKeyRequest<'_>, people: &People, now: UnixTime) -> Result<Login, SshKeyRefusal> {
         let nonce = self.challenges.check(request.nonce, now)?;
         let address = LoginAddress::parse(request.address)?;
-        if !self.addresses.contains(&address) {
+        if !self.is_here(&address) {
             return Err(SshKeyRefusal::OtherServer(address));
         }
         let key = SubjectKey::parse(request.public_key)?;

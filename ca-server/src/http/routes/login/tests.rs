@@ -300,6 +300,20 @@ async fn a_key_taken_out_of_people_toml_is_out_at_once() {
 }
 
 #[tokio::test]
+async fn the_port_that_dev_mode_got_is_an_address_once_it_is_known() {
+    let site = Site::with(|config| config.addresses = vec!["http://127.0.0.1:0".to_owned()]);
+    let here = "http://localhost:43210";
+    let body = signed_for(&key(1), &site.nonce().await, here, LOGIN_NAMESPACE);
+    assert_eq!(site.ssh_key_login(body.clone()).await.status, StatusCode::FORBIDDEN);
+    site.authority
+        .login
+        .listen_at("127.0.0.1:43210".parse().unwrap())
+        .unwrap();
+    assert_eq!(site.ssh_key_login(body).await.status, StatusCode::OK);
+    assert!(site.authority.login.listen_at("127.0.0.1:0".parse().unwrap()).is_err());
+}
+
+#[tokio::test]
 async fn two_logins_with_one_nonce_at_the_same_moment_give_one_token() {
     let site = Site::open();
     let body = signed(&key(1), &site.nonce().await);
