@@ -5,6 +5,8 @@ pub mod auth;
 mod limits;
 mod read;
 pub mod section;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -102,29 +102,33 @@ pub fn example_policies() -> Result<PolicySet, Vec<Mistake>> {
     PolicySet::from_files(&files)
 }
 
-/// Makes the root token; those of earlier runs on a kept folder end.
+/// Makes the root token; those of earlier runs on a kept folder end. In a thread of its own, so that tests can open a dev
+/// authority from within a runtime.
 fn replace_root(authority: &Arc<Authority>, token: &SecretString) -> Result<(), DevError> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let made = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(make_root(authority, token))).join());
+    made.unwrap_or_else(|_| Err(DevError::Io(io::Error::other("the thread ended by a panic"))))
+}
+
+async fn make_root(authority: &Authority, token: &SecretString) -> Result<(), DevError> {
     let now = authority.clock.now();
-    runtime.block_on(async {
-        for accessor in authority.tokens.list_accessors(now) {
-            let old = authority.tokens.by_accessor(&accessor, now);
-            if let Some(old) = old.filter(|old| old.path == "auth/token/root") {
-                authority.tokens.revoke(old.hash).await?;
-            }
+    for accessor in authority.tokens.list_accessors(now) {
+        let old = authority.tokens.by_accessor(&accessor, now);
+        if let Some(old) = old.filter(|old| old.path == "auth/token/root") {
+            authority.tokens.revoke(old.hash).await?;
         }
-        let root = authority.tokens.create_root(token, now).await?;
-        let event = authority
-            .ledger
-            .event(EventKind::TokenCreate)
-            .text("person", "root")
-            .text("by", "dev");
-        authority
-            .ledger
-            .record(event.text("new_accessor", &root.accessor))
-            .await?;
-        Ok(())
-    })
+    }
+    let root = authority.tokens.create_root(token, now).await?;
+    let event = authority
+        .ledger
+        .event(EventKind::TokenCreate)
+        .text("person", "root")
+        .text("by", "dev");
+    authority
+        .ledger
+        .record(event.text("new_accessor", &root.accessor))
+        .await?;
+    Ok(())
 }
 
 impl Dev {

@@ -21,7 +21,7 @@ use self::sink::Sinks;
 use self::writer::{Queue, Writer};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::store::StoreError;
+use crate::store::{StoreError, wait};
 
 pub use self::reader::Reader;
 
@@ -128,12 +128,12 @@ impl Ledger {
         self.submit(event)?.await.unwrap_or(Err(LedgerError::Closed))
     }
 
-    /// Records an event, blocking the thread: for start and end, outside of any runtime.
+    /// Records an event, blocking the thread: for start and end, where nobody else runs on it.
     ///
     /// # Errors
     /// As [`Ledger::record`].
     pub fn record_blocking(&self, event: Event) -> Result<u64, LedgerError> {
-        self.submit(event)?.blocking_recv().unwrap_or(Err(LedgerError::Closed))
+        wait(self.submit(event)?).unwrap_or(Err(LedgerError::Closed))
     }
 
     /// Opens the sinks' files again, after they were rotated.

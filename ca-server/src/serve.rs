@@ -216,12 +216,8 @@ async fn obey(mut signals: Signals, authority: &Authority, tls: Option<&Tls>) {
                 if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
                     notify(&[NotifyState::Reloading, monotonic]);
                 }
-                // This thread serves nobody, so it may block; but a ledger record is awaited inside, hence a thread.
-                std::thread::scope(|scope| {
-                    if scope.spawn(|| reload(authority, tls)).join().is_err() {
-                        tracing::error!("reloading crashed; what was in force stays in force");
-                    }
-                });
+                // This thread serves nobody, so it may block.
+                reload(authority, tls);
                 notify(&[NotifyState::Ready]);
             }
             _ = pat.tick() => notify(&[NotifyState::Watchdog]),

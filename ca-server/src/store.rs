@@ -90,13 +90,19 @@ impl Receipt {
         self.0.await.unwrap_or(Err(StoreError::Gone))
     }
 
-    /// Waits, blocking the thread: for start and end, outside of any runtime.
+    /// Waits, blocking the thread: for start and end, where nobody else runs on it.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed then.
     pub fn wait(self) -> Result<(), StoreError> {
-        self.0.blocking_recv().unwrap_or(Err(StoreError::Gone))
+        wait(self.0).unwrap_or(Err(StoreError::Gone))
     }
+}
+
+/// Waits for an answer in a thread of its own, as tokio allows no waiting on a thread that drives a runtime. `None` when
+/// nobody is left to answer.
+pub(crate) fn wait<T: Send>(answer: oneshot::Receiver<T>) -> Option<T> {
+    std::thread::scope(|scope| scope.spawn(|| answer.blocking_recv().ok()).join().ok().flatten())
 }
 
 /// Why the store did not do it. Cheap to clone, as one failure answers a whole batch.

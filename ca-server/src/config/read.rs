@@ -46,11 +46,7 @@ fn addresses(top: &Section<'_>) -> Vec<String> {
     for address in top.texts("addresses") {
         match LoginAddress::parse(&address) {
             Ok(parsed) => canonical.push(parsed.to_string()),
-            Err(error) => top.wrong_hint(
-                "addresses",
-                format!("`{address}` is not an address that clients can type: {error}"),
-                "write it like https://ca.example.com:8200",
-            ),
+            Err(error) => top.wrong("addresses", error.to_string()),
         }
     }
     canonical

@@ -1,1 +1,139 @@
+//! Mounts: paths, keys and roles, before and after a restart.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use signet_core::role::{Role, RoleSource};
+use signet_core::signer::{CaKeyType, SoftwareSigner};
+use signet_core::vault_value::Fields;
+
+use super::{Created, MountError, Mounts, check_path};
+use crate::barrier::Barrier;
+use crate::config::MountConfig;
+use crate::keyring::{Keyring, KeyringError};
+use crate::store::sqlite::{SqliteStore, connect};
+use crate::store::{Store, Table};
+
+fn keyring(folder: &Path, key: u8) -> Result<Arc<Keyring>, KeyringError> {
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.join("store.db")).unwrap());
+    Keyring::open(Barrier::new(&[key; 32]).unwrap(), store).map(Arc::new)
+}
+
+fn config(path: &str) -> MountConfig {
+    MountConfig {
+        path: path.into(),
+        description: "d".into(),
+        ca_key_type: None,
+        default_ttl: 60,
+        max_ttl: 120,
+    }
+}
+
+fn role(name: &str) -> Role {
+    let json = br#"{"allow_user_certificates":true,"allowed_users":"*","default_extensions":[{"permit-pty":""}],"key_type":"ca","default_user":"ubuntu","ttl":"30m0s"}"#;
+    Role::from_vault_json(name, "team/ssh", &Fields::from_json(json).unwrap(), RoleSource::Api).unwrap()
+}
+
+#[tokio::test]
+async fn mount_key_and_role_are_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    let mount = mounts.create(&config("team/ssh")).await.unwrap();
+    let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
+    let public = signer.public_line();
+    assert_eq!(mount.set_signer(signer).await.unwrap(), Created::Created);
+    let second = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
+    assert_eq!(
+        mount.set_signer(second).await.unwrap(),
+        Created::AlreadyConfigured,
+        "never replaced"
+    );
+    mount.put_role(role("my-role")).await.unwrap();
+    mount.tune(None, Some(30), None).await.unwrap();
+    let before = mount.role("my-role").unwrap().vault_fields();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    let (mount, rest) = mounts.split("team/ssh/sign/my-role").unwrap();
+    assert_eq!((rest, mount.default_ttl(), mount.max_ttl()), ("sign/my-role", 30, 120));
+    assert_eq!(mount.signer().unwrap().public_line(), public);
+    assert_eq!(mount.role("my-role").unwrap().vault_fields(), before);
+    assert!(mount.delete_role("my-role").await.unwrap() && mount.delete_signer().await.unwrap());
+    assert!(mounts.delete("team/ssh").await.unwrap());
+    let reopened = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    assert!(reopened.list().is_empty() && reopened.split("team/ssh/sign/x").is_none());
+}
+
+#[tokio::test]
+async fn a_deleted_mount_leaves_no_key_and_signs_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = keyring(folder.path(), 7).unwrap();
+    let mounts = Mounts::open(Arc::clone(&keyring)).unwrap();
+    let mount = mounts.create(&config("ssh")).await.unwrap();
+    mount
+        .set_signer(SoftwareSigner::generate(CaKeyType::Ed25519).unwrap())
+        .await
+        .unwrap();
+    mount.put_role(role("a")).await.unwrap();
+    mounts.delete("ssh").await.unwrap();
+    assert!(mount.signer().is_none(), "also for a request that holds it");
+    for table in [Table::Mounts, Table::CaKeys, Table::Roles] {
+        assert_eq!(keyring.store().scan(table).unwrap(), [], "{table:?}");
+    }
+}
+
+#[tokio::test]
+async fn overlapping_and_odd_paths_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    mounts.create(&config("team/ssh")).await.unwrap();
+    for used in ["team/ssh", "team", "team/ssh/sign"] {
+        assert!(
+            matches!(
+                mounts.create(&config(used)).await.unwrap_err(),
+                MountError::InUse { .. }
+            ),
+            "{used}"
+        );
+    }
+    mounts.create(&config("team/ssh2")).await.unwrap();
+    for odd in [
+        "", "/ssh", "ssh/", "a//b", "a/../b", "sys", "sys/x", "auth/x", "a b", "ä", "a%2fb", ".",
+    ] {
+        assert!(check_path(odd).is_err(), "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn another_key_file_or_a_flipped_byte_is_a_clear_error_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    let mount = mounts.create(&config("ssh")).await.unwrap();
+    mount
+        .set_signer(SoftwareSigner::generate(CaKeyType::Ed25519).unwrap())
+        .await
+        .unwrap();
+    assert!(matches!(keyring(folder.path(), 8).unwrap_err(), KeyringError::WrongKey));
+    let database = connect(&folder.path().join("store.db")).unwrap();
+    let sealed: Vec<u8> = database
+        .query_row("SELECT value FROM ca_keys", [], |row| row.get(0))
+        .unwrap();
+    let mut flipped = sealed.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    database.execute("UPDATE ca_keys SET value = ?1", [&flipped]).unwrap();
+    let error = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the sealed value at `ca_keys/{}` does not open: it was altered, moved, or belongs to another key file",
+            mount.uuid()
+        )
+    );
+    database.execute("UPDATE ca_keys SET value = ?1", [&sealed]).unwrap();
+    assert!(
+        Mounts::open(keyring(folder.path(), 7).unwrap())
+            .unwrap()
+            .get("ssh")
+            .unwrap()
+            .signer()
+            .is_some()
+    );
+}

@@ -1,0 +1,131 @@
+//! `signet.toml`: what is read, and how mistakes read.
+
+use std::path::Path;
+
+use super::{Config, Tls};
+
+const WHOLE: &str = r#"
+name = "ca"
+addresses = ["https://CA.example.com:8200/", "https://ca.internal"]
+node = 7
+data = "data"
+policies = "/etc/signet/policies"
+empty_principals = "legacy"
+
+[listen]
+address = "0.0.0.0:8200"
+metrics = "127.0.0.1:9100"
+
+[tls]
+certificate = "tls.crt"
+key = "tls.key"
+
+[seal]
+type = "key-file"
+path = "/keys/barrier.key"
+
+[[mount]]
+path = "ssh-client-signer/"
+ca_key_type = "ed25519"
+default_ttl = "30m"
+max_ttl = "1h"
+
+[[mount]]
+path = "hosts"
+
+[[audit.sink]]
+type = "file"
+path = "/var/log/signet/audit.jsonl"
+
+[limits]
+body_bytes_max = 65_536
+request_timeout = "15s"
+
+[auth.ssh-key]
+enabled = true
+ttl = "8h"
+"#;
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse("signet.toml", text, Path::new("/etc/signet"))
+        .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn a_whole_configuration_is_read() {
+    let config = parse(WHOLE).unwrap();
+    assert_eq!(
+        config.addresses,
+        ["https://ca.example.com:8200", "https://ca.internal:443"]
+    );
+    assert_eq!((config.node.0, config.data.to_str()), (7, Some("/etc/signet/data")));
+    assert_eq!(config.key_file, Path::new("/keys/barrier.key"));
+    assert!(matches!(&config.tls, Tls::Files { key, .. } if key == Path::new("/etc/signet/tls.key")));
+    assert_eq!(
+        (config.mounts[0].path.as_str(), config.mounts[0].default_ttl),
+        ("ssh-client-signer", 1800)
+    );
+    assert_eq!(config.sinks, [Path::new("/var/log/signet/audit.jsonl")]);
+    assert_eq!(
+        (config.limits.request_timeout_secs, config.strict_empty_principals),
+        (15, false)
+    );
+    assert!(config.auth.ssh_key.is_some());
+}
+
+#[test]
+fn the_least_configuration_is_safe() {
+    let config = parse("data = \"/var/lib/signet\"").unwrap();
+    assert!(
+        config.listen.address.ip().is_loopback(),
+        "reachable by others only when somebody says so"
+    );
+    assert_eq!((config.tls, config.strict_empty_principals), (Tls::SelfSigned, true));
+    assert_eq!(config.key_file, Path::new("/var/lib/signet/barrier.key"));
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_line_and_nearest_word() {
+    let text = r#"nme = "ca"
+addresses = ["ca.example.com"]
+node = 70000
+empty_principals = "lenient"
+
+[listen]
+adress = "0.0.0.0:8200"
+metrics = "9100"
+
+[tls]
+certificate = "tls.crt"
+
+[seal]
+type = "keyfile"
+
+[[mount]]
+path = "sys/ssh"
+ca_key_type = "dsa"
+
+[[mount]]
+path = "a"
+default_ttl = "2h"
+max_ttl = "1h"
+
+[[mount]]
+path = "a/b"
+
+[[audit.sink]]
+type = "syslog"
+
+[limits]
+body_bytes_max = 5
+request_timeout = "soon"
+
+[autidt]
+"#;
+    insta::assert_snapshot!(parse(text).unwrap_err());
+}
+
+#[test]
+fn text_that_is_no_toml_is_one_mistake_with_its_line() {
+    insta::assert_snapshot!(parse("data = \"x\"\nnode = = 3\n").unwrap_err());
+}
