@@ -1,0 +1,302 @@
+//! The HTTP edge: Vault's wire format over [`table::ROUTES`]. The road of a request is [`answer`]: path, route, caller,
+//! permit, body, handler. Nothing outside this module knows HTTP, and nothing in it decides who may do what.
+
+pub mod ask;
+pub mod authenticate;
+pub mod body;
+pub mod envelope;
+pub mod path;
+pub mod problem;
+mod rate_limit;
+mod routes;
+pub mod table;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::request::Parts;
+use signet_core::time::UnixTime;
+use signet_core::vault_value::Fields;
+
+use self::ask::Ask;
+use self::authenticate::Session;
+use self::envelope::Reply;
+use self::problem::Problem;
+use self::rate_limit::RateLimit;
+use self::table::{Endpoint, Op, Open, Place, Policy, Route};
+use crate::authority::Authority;
+use crate::ledger::EventKind;
+use crate::mounts::Mount;
+use crate::random;
+
+/// The peer's address, put on each request by the listener: the socket's, never a header's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
+
+/// What every request needs.
+#[derive(Debug, Clone)]
+struct Api {
+    authority: Arc<Authority>,
+    open_requests: Arc<RateLimit>,
+}
+
+/// The whole API. There is one fallback rather than a tree of routes, since a mount's path has any depth; the routes are
+/// the rows of [`table::ROUTES`].
+pub fn router(authority: Arc<Authority>) -> Router {
+    let open_requests = Arc::new(RateLimit::per_minute(authority.config.limits.login_rate_per_minute));
+    Router::new()
+        .route("/metrics", axum::routing::get(metrics))
+        .fallback(dispatch)
+        .with_state(Api {
+            authority,
+            open_requests,
+        })
+}
+
+async fn dispatch(State(api): State<Api>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let request_id = random::uuid();
+    let response = match answer(&api, &head, body, &request_id).await {
+        Ok(reply) => reply.into_response(&request_id),
+        Err(problem) => envelope::problem_response(&problem, &request_id),
+    };
+    api.authority.metrics.request(response.status().as_u16());
+    tracing::debug!(request_id, method = %head.method, path = head.uri.path(), status = response.status().as_u16());
+    response
+}
+
+/// The road of a request. Cheap refusals come first, the body is read when it is known who sends it, and each step hands
+/// the next one what it needs to exist.
+async fn answer(api: &Api, head: &Parts, body: Body, request_id: &str) -> Result<Reply, Problem> {
+    let raw = head.uri.path();
+    let Some(after_prefix) = raw.strip_prefix("/v1/") else {
+        return Err(Problem::NoHandler {
+            path: raw.trim_start_matches('/').to_owned(),
+            nearest: None,
+        });
+    };
+    let path = path::canonical(after_prefix)?;
+    let op = Op::of(&head.method, head.uri.query(), &head.headers)?;
+    check_headers(head)?;
+    let desk = Desk {
+        api,
+        head,
+        peer: peer_of(head),
+        now: api.authority.clock.now(),
+        request_id,
+    };
+    let (route, capture, mount) = match find(&api.authority, op, &path) {
+        Ok(found) => found,
+        // Only those who hold a token learn which paths exist.
+        Err(problem) => return desk.session().and(Err(problem)),
+    };
+    match route.endpoint {
+        Endpoint::Open(endpoint) => {
+            desk.count_open_request(endpoint)?;
+            let ask = desk.ask(route, &path, capture, mount, body).await?;
+            remarked(routes::open(endpoint, &ask).await?, route, &ask.fields)
+        }
+        Endpoint::Token(endpoint) => {
+            let session = desk.session()?;
+            api.authority.tokens.spend(&session.entry).await?;
+            let ask = desk.ask(route, &path, capture, mount, body).await?;
+            remarked(routes::token(endpoint, &ask, &session).await?, route, &ask.fields)
+        }
+        Endpoint::Policy(endpoint) => {
+            let session = desk.session()?;
+            api.authority.tokens.spend(&session.entry).await?;
+            let permit = desk.permit(session, op, &path).await?;
+            let ask = desk.ask(route, &path, capture, mount, body).await?;
+            remarked(routes::policy(endpoint, &ask, &permit).await?, route, &ask.fields)
+        }
+    }
+}
+
+/// A session that an access policy permits this verb on this path. Only [`Desk::permit`] makes it.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    session: Session,
+}
+
+impl Permit {
+    /// Who was permitted.
+    pub(crate) const fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+/// What the steps of [`answer`] share.
+struct Desk<'a> {
+    api: &'a Api,
+    head: &'a Parts,
+    peer: IpAddr,
+    now: UnixTime,
+    request_id: &'a str,
+}
+
+impl<'a> Desk<'a> {
+    fn session(&self) -> Result<Session, Problem> {
+        let authority = &self.api.authority;
+        let token = authenticate::token_of(&self.head.headers);
+        authenticate::authenticate(&authority.tokens, &authority.policy(), token, self.peer, self.now)
+    }
+
+    async fn permit(&self, session: Session, op: Op, path: &str) -> Result<Permit, Problem> {
+        let authority = &self.api.authority;
+        match authority
+            .policy()
+            .access
+            .decide_path(&session.caller, op.verb(), path, self.now)
+        {
+            Ok(_) => Ok(Permit { session }),
+            Err(denial) => {
+                let event = authority
+                    .ledger
+                    .event(EventKind::Deny)
+                    .caller(&session.caller)
+                    .text("action", op.verb().as_str())
+                    .text("path", path)
+                    .text("code", denial.code())
+                    .text("reason", &denial.to_string())
+                    .text("request_id", self.request_id);
+                authority.metrics.denial(denial.code());
+                routes::record_denial(authority, event).await;
+                Err(denial.into())
+            }
+        }
+    }
+
+    fn count_open_request(&self, endpoint: Open) -> Result<(), Problem> {
+        // A health check must never be told 429: to a load balancer that means "standby".
+        if endpoint == Open::Health {
+            return Ok(());
+        }
+        self.api.open_requests.check(self.peer).map_err(|retry_after_secs| {
+            self.api.authority.metrics.rate_limited();
+            Problem::RateLimited { retry_after_secs }
+        })
+    }
+
+    async fn ask(
+        &self,
+        route: &Route,
+        path: &'a str,
+        capture: &'a str,
+        mount: Option<Arc<Mount>>,
+        body: Body,
+    ) -> Result<Ask<'a>, Problem> {
+        let limits = &self.api.authority.config.limits;
+        let max_bytes = match route.endpoint {
+            Endpoint::Policy(Policy::RoleWrite) => limits.role_body_bytes_max,
+            _ => limits.body_bytes_max,
+        };
+        let fields = if route.op == Op::Write {
+            let bytes = body::read(body, &self.head.headers, max_bytes).await?;
+            body::parse(&bytes, &self.head.headers, limits.json_depth_max)?
+        } else {
+            query_fields(self.head.uri.query())
+        };
+        let (authority, request_id) = (&self.api.authority, self.request_id);
+        let (peer, now, head) = (self.peer, self.now, self.head);
+        Ok(Ask {
+            authority,
+            op: route.op,
+            path,
+            mount,
+            capture,
+            fields,
+            peer,
+            now,
+            request_id,
+            head,
+        })
+    }
+}
+
+type Found<'p> = (&'static Route, &'p str, Option<Arc<Mount>>);
+
+fn find<'p>(authority: &Authority, op: Op, path: &'p str) -> Result<Found<'p>, Problem> {
+    if table::is_reserved(path) {
+        return table::find(Place::Root, op, path).map(|(route, capture)| (route, capture, None));
+    }
+    let Some((mount, rest)) = authority.mounts.split(path) else {
+        return Err(Problem::NoHandler {
+            path: path.to_owned(),
+            nearest: nearest_mount(authority, path),
+        });
+    };
+    table::find(Place::Mount, op, rest).map(|(route, capture)| (route, capture, Some(mount)))
+}
+
+fn nearest_mount(authority: &Authority, path: &str) -> Option<String> {
+    let mounts = authority.mounts.list();
+    let first = path.split('/').next().unwrap_or_default();
+    signet_core::mistake::nearest(first, mounts.iter().map(|mount| mount.path())).map(str::to_owned)
+}
+
+/// Vault's remarks on fields that were not read; an answer without a body carries none.
+fn remarked(reply: Reply, route: &Route, fields: &Fields) -> Result<Reply, Problem> {
+    if route.op != Op::Write || route.fields.is_empty() || !reply.has_body() {
+        return Ok(reply);
+    }
+    let mut warnings = Vec::new();
+    let mut ignored = fields.unknown(route.fields);
+    if let Some(name) = route.capture_name().filter(|name| fields.contains(name)) {
+        ignored.retain(|field| field != name);
+        warnings.push(format!(
+            "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: [{name}]"
+        ));
+    }
+    if !ignored.is_empty() {
+        warnings.push(format!(
+            "Endpoint ignored these unrecognized parameters: [{}]",
+            ignored.join(" ")
+        ));
+    }
+    Ok(reply.with_warnings(warnings))
+}
+
+fn query_fields(query: Option<&str>) -> Fields {
+    let mut fields = Fields::default();
+    for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        fields.insert(key, value.into_owned());
+    }
+    fields
+}
+
+/// Headers that ask for what this server does not do must not be answered as if it had done it.
+fn check_headers(head: &Parts) -> Result<(), Problem> {
+    if head.headers.contains_key("x-vault-wrap-ttl") {
+        return Err(Problem::NotOffered("response wrapping (X-Vault-Wrap-TTL)"));
+    }
+    match head
+        .headers
+        .get("x-vault-namespace")
+        .map(|value| value.to_str().unwrap_or("?").trim_matches('/'))
+    {
+        None | Some("" | "root") => Ok(()),
+        Some(_) => Err(Problem::NotOffered("a namespace (X-Vault-Namespace)")),
+    }
+}
+
+fn peer_of(head: &Parts) -> IpAddr {
+    // Without a listener (tests) there is no socket; an unspecified address is in no office's network.
+    head.extensions
+        .get::<PeerAddress>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
+}
+
+/// `GET /metrics`: for a collector on this machine. Others read `/v1/sys/metrics` with a token.
+async fn metrics(State(api): State<Api>, request: Request) -> Response {
+    let (head, _body) = request.into_parts();
+    if peer_of(&head).is_loopback() {
+        return routes::metrics(&api.authority).into_response("");
+    }
+    let problem = Problem::forbidden("metrics-loopback-only", "permission denied")
+        .with_hint("from elsewhere use /v1/sys/metrics with a token");
+    envelope::problem_response(&problem, &random::uuid())
+}

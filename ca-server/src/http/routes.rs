@@ -1,0 +1,101 @@
+//! The handlers, one file a noun, and the one place that calls them. Each match is exhaustive: a row of the table without a
+//! handler does not compile.
+
+mod ca;
+mod issue;
+mod login;
+mod mounts;
+mod roles;
+mod sign;
+mod signet;
+mod sys;
+mod token;
+
+use super::Permit;
+use super::ask::Ask;
+use super::authenticate::Session;
+use super::envelope::Reply;
+use super::problem::Problem;
+use super::table::{Open, Policy, Token};
+use crate::authority::Authority;
+use crate::ledger::Event;
+use crate::mounts::Mount;
+
+/// Endpoints without a token.
+pub(super) async fn open(endpoint: Open, ask: &Ask<'_>) -> Result<Reply, Problem> {
+    match endpoint {
+        Open::Health => sys::health(ask),
+        Open::SealStatus => sys::seal_status(ask),
+        Open::Leader => sys::leader(ask),
+        Open::InitStatus => sys::init_status(),
+        Open::InitAgain => sys::init_again(),
+        Open::PublicKey => ca::public_key(ask),
+        Open::SshKeyChallenge => login::ssh_key_challenge(ask).await,
+        Open::SshKeyLogin => login::ssh_key_login(ask).await,
+        Open::JwtLogin => login::jwt_login(ask).await,
+        Open::NotOffered(what) => Err(Problem::NotOffered(what)),
+    }
+}
+
+/// Endpoints for any valid token.
+pub(super) async fn token(endpoint: Token, ask: &Ask<'_>, session: &Session) -> Result<Reply, Problem> {
+    match endpoint {
+        Token::Sign => sign::sign(ask, session).await,
+        Token::Issue => issue::issue(ask, session).await,
+        Token::LookupSelf => token::lookup_self(ask, session),
+        Token::RenewSelf => token::renew_self(ask, session).await,
+        Token::RevokeSelf => token::revoke_self(ask, session).await,
+        Token::CapabilitiesSelf => sys::capabilities_self(ask, session),
+        Token::Whoami => signet::whoami(ask, session),
+        Token::Roles => signet::roles(ask, session),
+        Token::MountOfPath => mounts::of_path(ask),
+    }
+}
+
+/// Endpoints that a policy guards.
+pub(super) async fn policy(endpoint: Policy, ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Problem> {
+    match endpoint {
+        Policy::MountList => mounts::list(ask),
+        Policy::MountRead => mounts::read(ask),
+        Policy::MountCreate => mounts::create(ask, permit).await,
+        Policy::MountDelete => mounts::delete(ask, permit).await,
+        Policy::MountTuneRead => mounts::tune_read(ask),
+        Policy::MountTune => mounts::tune(ask, permit).await,
+        Policy::RoleList => roles::list(ask),
+        Policy::RoleRead => roles::read(ask),
+        Policy::RoleWrite => roles::write(ask, permit).await,
+        Policy::RoleDelete => roles::delete(ask, permit).await,
+        Policy::CaRead => ca::read(ask),
+        Policy::CaWrite => ca::write(ask, permit).await,
+        Policy::CaDelete => ca::delete(ask, permit).await,
+        Policy::TokenCreate => token::create(ask, permit, false).await,
+        Policy::TokenCreateOrphan => token::create(ask, permit, true).await,
+        Policy::TokenLookup => token::lookup(ask),
+        Policy::TokenRenew => token::renew(ask, permit).await,
+        Policy::TokenRevoke => token::revoke(ask, permit).await,
+        Policy::TokenLookupAccessor => token::lookup_accessor(ask),
+        Policy::TokenRevokeAccessor => token::revoke_accessor(ask, permit).await,
+        Policy::TokenAccessors => token::accessors(ask),
+        Policy::Metrics => Ok(metrics(ask.authority)),
+    }
+}
+
+/// The metrics' text.
+pub(super) fn metrics(authority: &Authority) -> Reply {
+    Reply::text(
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        authority.metrics.render(),
+    )
+}
+
+/// Records a refusal. It is answered all the same when the ledger is down: nothing is given away by a no.
+pub(super) async fn record_denial(authority: &Authority, event: Event) {
+    if let Err(error) = authority.ledger.record(event).await {
+        tracing::error!(%error, "a refusal could not be recorded");
+    }
+}
+
+/// The mount of a path under one.
+fn mount_of<'a>(ask: &'a Ask<'_>) -> Result<&'a Mount, Problem> {
+    ask.mount.as_deref().ok_or(Problem::UnsupportedPath)
+}

@@ -1,0 +1,113 @@
+//! The road of a certificate, in one function. Read it first.
+
+use std::sync::Arc;
+
+use signet_core::caller::Caller;
+use signet_core::certificate::SignedCertificate;
+use signet_core::denial::Denial;
+use signet_core::plan::{CertificatePlan, resolve};
+use signet_core::request::SigningRequest;
+use signet_core::signer::{SignError, Signer, SoftwareSigner};
+
+use crate::authority::Authority;
+use crate::ledger::{IssueContext, IssuedCertificate, LedgerError};
+use crate::mounts::Mount;
+use crate::random::{self, RandomFailed};
+
+/// Who asks for a certificate, where.
+#[derive(Debug, Clone, Copy)]
+pub struct Counter<'a> {
+    /// The authority.
+    pub authority: &'a Authority,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// At which mount.
+    pub mount: &'a Mount,
+    /// By which role.
+    pub role: &'a str,
+    /// The request's id.
+    pub request_id: &'a str,
+}
+
+/// Issues a certificate: every step makes the value that the next one needs, so none can be left out.
+///
+/// # Errors
+/// [`IssueError`]; nobody holds a certificate then.
+pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCertificate, IssueError> {
+    let now = at.authority.clock.now();
+    let policy = at.authority.policy();
+    // 1. Without a permit that could apply, the caller learns nothing about the role.
+    let slice = policy.access.slice(at.caller, at.mount.path(), at.role)?;
+    // 2. The role's rules, in Vault's order: what OpenSSH will enforce.
+    let role = at.authority.role(at.mount, at.role).ok_or_else(|| unknown_role(at))?;
+    let resolved = resolve(&role, request, at.caller, &at.authority.limits(at.mount))?;
+    // 3. The policies' yes to exactly these principals, this TTL, these options.
+    let grant = slice.grant(resolved, now)?;
+    // 4. The CA key comes last of the checks, as on Vault.
+    let signer = at.mount.signer().ok_or(IssueError::NoCaKey)?;
+    // 5. All fields decided, then signed.
+    let serial = at.authority.ledger.reserve_serial()?;
+    let plan = CertificatePlan::new(grant, serial, now, random::nonce32()?)?;
+    let signed = sign(plan, signer).await?;
+    // 6. No record, no certificate: only the ledger makes what may become an answer.
+    let context = IssueContext {
+        caller: at.caller,
+        mount: at.mount.path(),
+        role: at.role,
+        request_id: at.request_id,
+    };
+    Ok(at.authority.ledger.record_issue(signed, context).await?)
+}
+
+/// Signs on this thread what takes microseconds; RSA goes elsewhere, so that it delays nobody else's answer.
+async fn sign(plan: CertificatePlan, signer: Arc<SoftwareSigner>) -> Result<SignedCertificate, IssueError> {
+    if !signer.is_slow() {
+        return Ok(plan.sign(&*signer)?);
+    }
+    let signing = tokio::task::spawn_blocking(move || plan.sign(&*signer));
+    Ok(signing.await.map_err(|_| SignError::Failed)??)
+}
+
+fn unknown_role(at: Counter<'_>) -> Denial {
+    let names = role_names(at.authority, at.mount);
+    Denial::UnknownRole {
+        mount: at.mount.path().to_owned(),
+        role: at.role.to_owned(),
+        nearest: signet_core::mistake::nearest(at.role, names.iter().map(String::as_str)).map(str::to_owned),
+    }
+}
+
+/// Names of a mount's roles, those of files and those of the store, sorted.
+#[must_use]
+pub fn role_names(authority: &Authority, mount: &Mount) -> Vec<String> {
+    let mut names = mount.role_names();
+    names.extend(
+        authority
+            .policy()
+            .roles(mount.path())
+            .map(|role| role.name().to_owned()),
+    );
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Why no certificate was issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// A rule or a policy says no.
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// The mount has no CA key.
+    #[error("the mount has no CA key")]
+    NoCaKey,
+    /// It could not be signed.
+    #[error("the certificate could not be signed")]
+    Sign(#[from] SignError),
+    /// No randomness for the nonce.
+    #[error(transparent)]
+    Random(#[from] RandomFailed),
+    /// The record could not be made durable.
+    #[error("the certificate could not be recorded")]
+    Ledger(#[from] LedgerError),
+}
