@@ -47,6 +47,8 @@ pub struct Destination {
     pub after_options: usize,
     /// `-F file`, when given.
     pub config_file: Option<OsString>,
+    /// The words name more than one user.
+    names_user_twice: bool,
 }
 
 impl Destination {
@@ -68,7 +70,7 @@ impl Destination {
         let (user, host) = split_target(target);
         if let Some(user) = user {
             check("user", user, target)?;
-            scan.user.get_or_insert_with(|| user.to_owned());
+            scan.set_user(user);
         }
         check("host", host, target)?;
         let after_at = target_at + 1;
@@ -85,14 +87,28 @@ impl Destination {
             host: host.to_owned(),
             after_options: command_at - after_at,
             config_file: scan.config_file,
+            names_user_twice: scan.names_user_twice,
         })
     }
 
-    /// The words in the order in which ssh gets them; `--` keeps the target from ever being an option.
+    /// The words in the order in which ssh gets them: options, `--`, target, command. The `--` keeps the target from ever
+    /// being an option, and ssh reads no option behind it, so those that were typed after the host move before it.
     pub fn words(&self) -> impl Iterator<Item = &OsStr> {
-        let before = self.before.iter().map(OsString::as_os_str);
-        let after = self.after.iter().map(OsString::as_os_str);
-        before.chain([OsStr::new("--"), OsStr::new(&self.target)]).chain(after)
+        let command = self.after.get(self.after_options..).unwrap_or_default();
+        self.words_without_command()
+            .chain(command.iter().map(OsString::as_os_str))
+    }
+
+    /// The same without the remote command, for `ssh -G`.
+    pub fn words_without_command(&self) -> impl Iterator<Item = &OsStr> {
+        // Of several users the first one typed counts; in the new order that must be said.
+        let user = self.user.as_deref().filter(|_| self.names_user_twice);
+        let pinned = user.into_iter().flat_map(|user| [OsStr::new("-l"), OsStr::new(user)]);
+        let late = self.after.iter().take(self.after_options).filter(|word| *word != "--");
+        let options = self.before.iter().chain(late).map(OsString::as_os_str);
+        pinned
+            .chain(options)
+            .chain([OsStr::new("--"), OsStr::new(&self.target)])
     }
 }
 
@@ -100,6 +116,7 @@ impl Destination {
 #[derive(Default)]
 struct Scan {
     user: Option<String>,
+    names_user_twice: bool,
     config_file: Option<OsString>,
 }
 
@@ -152,6 +169,7 @@ impl Scan {
     }
 
     fn set_user(&mut self, user: &str) {
+        self.names_user_twice |= self.user.is_some();
         self.user.get_or_insert_with(|| user.to_owned());
     }
 }

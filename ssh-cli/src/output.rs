@@ -19,15 +19,17 @@ pub enum Format {
     Yaml,
 }
 
-impl std::str::FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+impl Format {
+    /// Reads the word.
+    ///
+    /// # Errors
+    /// A usage [`Failure`].
+    pub fn parse(text: &str) -> Result<Self, Failure> {
         match text.to_ascii_lowercase().as_str() {
             "table" => Ok(Self::Table),
             "json" => Ok(Self::Json),
             "yaml" | "yml" => Ok(Self::Yaml),
-            _ => Err(format!("`{text}` is not a format; table, json and yaml are")),
+            _ => Err(Failure::usage(format!("`{text}` is not a format")).hint("there are: table, json, yaml")),
         }
     }
 }

@@ -54,10 +54,7 @@ fn decides_user(line: &str) -> bool {
 fn asked(ssh: &str, destination: &Destination) -> Option<String> {
     let output = Command::new(ssh)
         .arg("-G")
-        .args(&destination.before)
-        .arg("--")
-        .arg(&destination.target)
-        .args(destination.after.iter().take(destination.after_options))
+        .args(destination.words_without_command())
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()

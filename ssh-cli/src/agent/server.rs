@@ -60,8 +60,17 @@ pub fn run(dir: &RuntimeDir, ready: impl FnOnce()) -> Result<(), AgentError> {
     spawn("control", move || accept(&listener, &serving)).map_err(|source| io_error(&path, source))?;
     ready();
     let mut idle_since = Instant::now();
-    while !desk.stopped.load(Ordering::SeqCst) {
-        let idle = desk.cache.held() == 0 && desk.busy.load(Ordering::SeqCst) == 0;
+    loop {
+        let busy = desk.busy.load(Ordering::SeqCst) != 0;
+        if desk.stopped.load(Ordering::SeqCst) {
+            // Whoever asked for the end gets an answer first.
+            if !busy {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        let idle = desk.cache.held() == 0 && !busy;
         if !idle {
             idle_since = Instant::now();
         } else if idle_since.elapsed() >= GRACE {

@@ -123,7 +123,7 @@ impl ConnectArgs {
     /// A usage [`Failure`].
     pub fn format(&self, environment: &Environment) -> Result<Format, Failure> {
         match self.format.clone().or_else(|| environment.setting("FORMAT")) {
-            Some(text) => text.parse().map_err(Failure::usage),
+            Some(text) => Ok(Format::parse(&text)?),
             None => Ok(Format::default()),
         }
     }
@@ -136,7 +136,9 @@ impl ConnectArgs {
 
     /// A flag that is accepted must act; these cannot.
     fn refuse_unsupported(&self) -> Result<(), Failure> {
-        let refuse = |flag: &str, why: &str| Err(Failure::usage(format!("flag `{flag}` is not supported: {why}")));
+        let refuse = |flag: &str, why: &str| {
+            Err(Failure::usage(format!("flag `{flag}` is not supported: {why}")).hint("leave it out"))
+        };
         if self.wrap_ttl.is_some() {
             return refuse("-wrap-ttl", "a wrapped answer holds no certificate to log in with");
         }

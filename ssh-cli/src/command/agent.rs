@@ -18,13 +18,13 @@ use crate::report::{Exit, Failure};
 #[command(after_help = "`signet ssh` starts an agent when it needs one; it ends by itself with its last certificate.")]
 pub struct AgentArgs {
     /// Say how many certificates the running agent holds
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = value::truth, value_name = "true|false")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = value::truth, value_name = "true|false")]
     pub status: bool,
     /// Make the running agent forget everything and end
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = value::truth, value_name = "true|false")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = value::truth, value_name = "true|false")]
     pub stop: bool,
     /// Leave the terminal; what `signet ssh` uses
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = value::truth)]
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = value::truth)]
     pub detached: bool,
 }
 

@@ -28,7 +28,7 @@ pub struct InspectArgs {
 /// [`Failure`] for the first line that is no certificate, after those before it were shown.
 pub fn run(args: &InspectArgs, environment: &Environment) -> Result<u8, Failure> {
     let format: Format = match args.format.clone().or_else(|| environment.setting("FORMAT")) {
-        Some(text) => text.parse().map_err(Failure::usage)?,
+        Some(text) => Format::parse(&text)?,
         None => Format::default(),
     };
     let text = read(&args.file)?;

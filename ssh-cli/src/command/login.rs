@@ -45,7 +45,7 @@ pub struct LoginArgs {
     #[arg(long)]
     pub audience: Option<String>,
     /// Print the token and keep it nowhere
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = value::truth, value_name = "true|false")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = value::truth, value_name = "true|false")]
     pub no_store: bool,
     /// Which authority, and how to print.
     #[command(flatten)]

@@ -10,6 +10,7 @@ use crate::cli::connect::ConnectArgs;
 use crate::cli::value;
 use crate::config::Environment;
 use crate::output::{self, Format};
+use crate::public_key_file;
 use crate::report::{Exit, Failure, remark};
 
 /// Flags of `signet sign`.
@@ -50,7 +51,7 @@ pub struct SignArgs {
 /// [`Failure`].
 pub fn run(args: &SignArgs, environment: &Environment) -> Result<u8, Failure> {
     let format = args.connect.format(environment)?;
-    let line = read_key(&args.key)?;
+    let line = public_key_file::read(&args.key)?;
     let fields = SignFields {
         cert_type: &args.cert_type,
         principals: args.valid_principals.as_deref(),
@@ -75,24 +76,6 @@ pub fn run(args: &SignArgs, environment: &Environment) -> Result<u8, Failure> {
         (None, format) => output::document(&envelope, format)?,
     }
     Ok(0)
-}
-
-fn read_key(path: &Path) -> Result<String, Failure> {
-    let read = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(path)
-    };
-    let text = read.map_err(|error| {
-        Failure::usage(format!("the public key `{}` cannot be read", path.display())).cause(error.to_string())
-    })?;
-    if text.contains("PRIVATE KEY-----") {
-        return Err(
-            Failure::usage(format!("`{}` is a private key, which stays with you", path.display()))
-                .hint("give the .pub file of the pair"),
-        );
-    }
-    Ok(text.trim().to_owned())
 }
 
 /// A certificate is public; the file still appears whole or not at all.

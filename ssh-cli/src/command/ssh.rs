@@ -47,10 +47,10 @@ pub struct SshArgs {
     #[arg(long)]
     pub valid_principals: Option<String>,
     /// Keep everything in this one process and leave nothing behind
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = value::truth, value_name = "true|false")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = value::truth, value_name = "true|false")]
     pub no_agent: bool,
     /// Only print the certificate for -public-key-path
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = value::truth, value_name = "true|false")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = value::truth, value_name = "true|false")]
     pub no_exec: bool,
     /// Have this key signed instead of one made in memory
     #[arg(long)]
@@ -80,7 +80,7 @@ pub struct SshArgs {
     #[command(flatten)]
     pub connect: ConnectArgs,
     /// Host, options and command for ssh
-    #[arg(last = true, value_name = "[user@]host")]
+    #[arg(last = true, value_name = "[user@]host", hide = true)]
     pub words: Vec<OsString>,
 }
 
@@ -93,6 +93,11 @@ pub fn run(args: &SshArgs, environment: &Environment) -> Result<u8, Failure> {
     let format = args.connect.format(environment)?;
     if args.no_exec {
         return files::print_certificate(args, environment, format);
+    }
+    if args.connect.field.is_some() {
+        return Err(
+            Failure::usage("-field prints a field of the certificate, but ssh is to be run").hint("add -no-exec"),
+        );
     }
     let destination = Destination::parse(&args.words)?;
     let options = request::SshOptions::read(args, environment)?;

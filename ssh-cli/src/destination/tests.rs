@@ -39,17 +39,50 @@ fn user_and_host_are_read_as_ssh_reads_them() {
 }
 
 #[test]
-fn ssh_gets_the_words_unchanged_with_two_dashes_before_the_target() {
+fn ssh_gets_options_then_two_dashes_then_target_and_command() {
     let rows: &[(&[&str], &[&str])] = &[
         (
             &["u@h", "-p", "22", "id", "-un"],
-            &["--", "u@h", "-p", "22", "id", "-un"],
+            &["-p", "22", "--", "u@h", "id", "-un"],
         ),
+        (&["u@h", "-p22", "-tt", "--", "-x"], &["-p22", "-tt", "--", "u@h", "-x"]),
         (&["-p22", "-tt", "h"], &["-p22", "-tt", "--", "h"]),
-        (&["-p22", "--", "h", "--", "-x"], &["-p22", "--", "h", "--", "-x"]),
+        (&["-p22", "--", "h", "-v", "--", "-x"], &["-p22", "-v", "--", "h", "-x"]),
+        (&["h"], &["--", "h"]),
+        (&["u@h", "-l", "v", "id"], &["-l", "u", "-l", "v", "--", "u@h", "id"]),
+        (&["-l", "v", "u@h"], &["-l", "v", "-l", "v", "--", "u@h"]),
     ];
     for (line, want) in rows {
         assert_eq!(parse(line).unwrap().words().collect::<Vec<_>>(), *want, "{line:?}");
+    }
+}
+
+/// The real ssh is the judge of what the words mean.
+#[test]
+fn the_real_ssh_reads_user_and_port_as_we_do() {
+    let rows: &[(&[&str], &str, &str)] = &[
+        (&["u@127.0.0.1", "-p", "2299", "id", "-p", "1"], "u", "2299"),
+        (&["u@127.0.0.1", "-l", "v", "-p2299"], "u", "2299"),
+        (&["-l", "v", "-p2299", "u@127.0.0.1"], "v", "2299"),
+        (&["127.0.0.1", "-oUser=v", "-oPort=2299", "--", "id"], "v", "2299"),
+        (&["127.0.0.1", "-tvl", "v", "-p", "2299"], "v", "2299"),
+    ];
+    for (line, user, port) in rows {
+        let destination = parse(line).unwrap();
+        assert_eq!(destination.user.as_deref(), Some(*user), "{line:?}");
+        let output = std::process::Command::new("ssh")
+            .args(["-F", "/dev/null", "-G"])
+            .args(destination.words())
+            .output()
+            .expect("install openssh-client");
+        let text = String::from_utf8(output.stdout).unwrap();
+        for want in [
+            format!("user {user}"),
+            format!("port {port}"),
+            "hostname 127.0.0.1".to_owned(),
+        ] {
+            assert!(text.lines().any(|seen| seen == want), "{line:?} lacks {want}: {text}");
+        }
     }
 }
 

@@ -55,8 +55,20 @@ codes! {
     ExtensionsNotAllowed = "extensions-not-allowed",
     OptionInvalid = "option-invalid",
     FieldInvalid = "field-invalid",
-    NoCaKey = "no-ca-key",
-    NotAuthenticated = "not-authenticated",
+    CaKeyMissing = "ca-key-missing",
+    TokenMissing = "token-missing",
+    TokenInvalid = "token-invalid",
+    PersonRemoved = "person-removed",
+    KeyRemoved = "key-removed",
+    LoginRefused = "login-refused",
+    NoSuchMount = "no-such-mount",
+    NoSuchPath = "no-such-path",
+    VerbNotSupported = "verb-not-supported",
+    NothingThere = "nothing-there",
+    PathInvalid = "path-invalid",
+    BodyTooLarge = "body-too-large",
+    NotOffered = "not-offered",
+    TooManyTokens = "too-many-tokens",
     RateLimited = "rate-limited",
     Sealed = "sealed",
     LedgerUnavailable = "ledger-unavailable",
@@ -68,9 +80,18 @@ impl ServerCode {
     #[must_use]
     pub const fn exit(self) -> Exit {
         match self {
-            Self::NotAuthenticated | Self::TokenEnds => Exit::LogIn,
-            Self::RateLimited | Self::Sealed | Self::LedgerUnavailable => Exit::Later,
-            Self::Internal | Self::NoCaKey => Exit::Failed,
+            Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,
+            Self::RateLimited | Self::Sealed | Self::LedgerUnavailable | Self::TooManyTokens => Exit::Later,
+            Self::Internal
+            | Self::CaKeyMissing
+            | Self::NoSuchMount
+            | Self::NoSuchPath
+            | Self::VerbNotSupported
+            | Self::NothingThere
+            | Self::NotOffered => Exit::Failed,
+            Self::PathInvalid | Self::BodyTooLarge | Self::PersonRemoved | Self::KeyRemoved | Self::LoginRefused => {
+                Exit::Refused
+            }
             Self::UnknownRole
             | Self::NoPolicyPermits
             | Self::PolicyForbids
@@ -128,12 +149,27 @@ impl ServerCode {
             Self::PrincipalInvalid | Self::TooManyPrincipals => "ask for one plain login name (user@host)",
             Self::TtlTooLong => "leave -ttl out or ask for less",
             Self::TtlTooShort => "leave -ttl out or ask for more",
-            Self::TokenEnds | Self::NotAuthenticated => "run `signet login`",
+            Self::TokenEnds | Self::TokenMissing | Self::TokenInvalid => "run `signet login`",
             Self::ValidityInvalid => "check the clocks and the -ttl",
             Self::CriticalOptionsNotAllowed => "leave the critical options to the role",
             Self::ExtensionsNotAllowed => "leave -extension out: the role's own extensions then apply",
             Self::OptionInvalid | Self::FieldInvalid => "check the values given with the flags",
-            Self::NoCaKey => "the mount has no CA key yet: POST <mount>/config/ca makes one",
+            Self::PersonRemoved => "you are no longer among the authority's people; ask whoever keeps people.toml",
+            Self::KeyRemoved => {
+                "the key you logged in with is no longer yours in people.toml: `signet login` with another"
+            }
+            Self::LoginRefused => {
+                "check that people.toml holds your public key, and that the address is the authority's own"
+            }
+            Self::NoSuchMount => "check -mount-point (`ssh` when left out) or, at a login, -path",
+            Self::NoSuchPath | Self::VerbNotSupported | Self::NotOffered => {
+                "this server cannot do that; check -address"
+            }
+            Self::NothingThere => "check the name and -mount-point",
+            Self::PathInvalid => "check -role and -mount-point for odd characters",
+            Self::BodyTooLarge => "ask for fewer or shorter values",
+            Self::TooManyTokens => "`signet logout` where you no longer need a token, then try again",
+            Self::CaKeyMissing => "the mount has no CA key yet: POST <mount>/config/ca makes one",
             Self::RateLimited => "wait a minute, then try again",
             Self::Sealed => "the authority must be unsealed by whoever runs it",
             Self::LedgerUnavailable => {

@@ -27,7 +27,7 @@ pub fn from_clap(error: &clap::Error) -> Failure {
     let first = text.split("\n\n").next().unwrap_or_default();
     let what = first.strip_prefix("error: ").unwrap_or(first);
     // clap's style spells flags with two dashes and quotes with '…'; both are said our way.
-    Failure::usage(what.replace('\'', "`")).hint("see `signet -help`, or -help behind the command")
+    Failure::usage(what.replace('\'', "`").replace("`--", "`-")).hint("see `signet -help`, or -help behind the command")
 }
 
 impl From<ArgvError> for Failure {
@@ -141,6 +141,19 @@ fn from_refusal(refusal: &Refusal) -> Failure {
         (Exit::Failed, Some(id)) => format!("the authority could not answer ({code}, request {id})"),
         _ => format!("the authority refused the request ({code})"),
     });
+    if refusal.is_by_policy()
+        && let Some(hint) = &refusal.hint
+    {
+        // The server keeps Vault's fixed `permission denied` and tells who was refused what, by which policy, beside it.
+        let (what, rest) = hint
+            .split_once("; ")
+            .map_or((hint.as_str(), None), |(what, rest)| (what, Some(rest)));
+        failure.what = what.to_owned();
+        failure.hint = rest
+            .map(str::to_owned)
+            .or_else(|| known.map(|code| code.hint().to_owned()));
+        return failure;
+    }
     let own = known.map(|code| code.hint().to_owned());
     let by_status = match exit {
         Exit::LogIn => Some("run `signet login`"),

@@ -1,6 +1,6 @@
 //! `-public-key-path`: Vault's way. The person's own key is signed, the certificate stands in a private file while ssh runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde_json::Value;
@@ -13,6 +13,7 @@ use crate::agent::runtime_dir::{RuntimeDir, write_private};
 use crate::config::Environment;
 use crate::destination::{Destination, check_principals};
 use crate::output::{self, Format};
+use crate::public_key_file;
 use crate::report::{Exit, Failure};
 use crate::ssh_command::SshCommand;
 use crate::vault::Vault;
@@ -44,7 +45,7 @@ impl KeyPair {
             ),
         };
         Ok(Some(Self {
-            public_line: read_public(&public)?,
+            public_line: public_key_file::read(&public)?,
             private,
         }))
     }
@@ -83,7 +84,7 @@ pub(super) fn run(
 pub(super) fn print_certificate(args: &SshArgs, environment: &Environment, format: Format) -> Result<u8, Failure> {
     let public_line = match KeyPair::read(args, environment)? {
         Some(pair) => pair.public_line,
-        None => read_public(&default_key(environment)?)?,
+        None => public_key_file::read(&default_key(environment)?)?,
     };
     let principals = principals(args, environment)?;
     let fields = SignFields {
@@ -132,19 +133,4 @@ fn default_key(environment: &Environment) -> Result<PathBuf, Failure> {
         .flat_map(|folder| DEFAULTS.map(|name| folder.join(format!("{name}.pub"))))
         .find(|path| path.exists());
     found.ok_or_else(|| Failure::usage("there is no SSH public key to sign").hint("add -public-key-path"))
-}
-
-fn read_public(path: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| {
-        Failure::usage(format!("the public key `{}` cannot be read", path.display())).cause(error.to_string())
-    })?;
-    let key = ssh_key::PublicKey::from_openssh(text.trim());
-    if key.is_err() {
-        return Err(
-            Failure::usage(format!("`{}` is not an OpenSSH public key", path.display()))
-                .hint("give the .pub file of a key pair"),
-        );
-    }
-    Ok(text.trim().to_owned())
 }

@@ -1,0 +1,257 @@
+//! A loopback server that speaks as much of Vault's HTTP API as the client needs, and counts.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use signet_core::sshsig::{LOGIN_NAMESPACE, LoginAddress, SshSignature, login_message};
+use signet_core::subject_key::SubjectKey;
+use ssh_key::certificate::{Builder, CertType};
+use ssh_key::{PrivateKey, PublicKey};
+
+pub(crate) const TOKEN: &str = "hvs.good";
+
+/// The stub.
+pub(crate) struct Stub {
+    pub(crate) address: String,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    signs: AtomicUsize,
+    down: AtomicBool,
+    ttl: AtomicUsize,
+    requests: Mutex<Vec<(String, String, Value)>>,
+    login_key: Mutex<Option<String>>,
+    is_vault: AtomicBool,
+    address: Mutex<String>,
+}
+
+impl Stub {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            ttl: AtomicUsize::new(600),
+            ..Shared::default()
+        });
+        shared.address.lock().unwrap().clone_from(&address);
+        let serving = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&serving);
+                std::thread::spawn(move || serve(stream, &shared));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// How many certificates were asked for.
+    pub(crate) fn signs(&self) -> usize {
+        self.shared.signs.load(Ordering::SeqCst)
+    }
+
+    /// From now on every connection is cut.
+    pub(crate) fn go_down(&self) {
+        self.shared.down.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn certificates_live(&self, secs: usize) {
+        self.shared.ttl.store(secs, Ordering::SeqCst);
+    }
+
+    /// Only what a Vault has, nothing of ours.
+    pub(crate) fn be_a_plain_vault(&self) {
+        self.shared.is_vault.store(true, Ordering::SeqCst);
+    }
+
+    /// Accept logins with this public key.
+    pub(crate) fn know(&self, public_line: &str) {
+        *self.shared.login_key.lock().unwrap() = Some(public_line.trim().to_owned());
+    }
+
+    /// Method, path and body of each request.
+    pub(crate) fn requests(&self) -> Vec<(String, String, Value)> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+}
+
+pub(crate) fn ca() -> PrivateKey {
+    PrivateKey::from(ssh_key::private::Ed25519Keypair::from_seed(&[9; 32]))
+}
+
+pub(crate) fn now() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "real ssh tools look at the real clock")]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn serve(stream: TcpStream, shared: &Shared) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    while let Some((method, path, headers, body)) = read_request(&mut reader) {
+        if shared.down.load(Ordering::SeqCst) {
+            return;
+        }
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        shared
+            .requests
+            .lock()
+            .unwrap()
+            .push((method.clone(), path.clone(), body.clone()));
+        let token = headers.get("x-vault-token").map(String::as_str);
+        let (status, answer) = answer(shared, &method, &path, token, &body);
+        let (kind, answer) = match answer {
+            Value::String(text) => ("text/plain", text),
+            Value::Null => ("application/json", String::new()),
+            other => ("application/json", other.to_string()),
+        };
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            answer.len()
+        );
+        if stream.write_all((head + &answer).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+type Request = (String, String, BTreeMap<String, String>, Vec<u8>);
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
+    let mut words = line.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim().split_once(':') else {
+            break;
+        };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let length = headers
+        .get("content-length")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((method, path, headers, body))
+}
+
+fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
+    let ours = !shared.is_vault.load(Ordering::SeqCst);
+    match (method, path) {
+        ("GET", "/v1/ssh/public_key" | "/v1/hosts/public_key") => {
+            return (
+                200,
+                json!(format!("{} host CA\n", ca().public_key().to_openssh().unwrap())),
+            );
+        }
+        ("PUT", "/v1/auth/ssh-key/challenge") => return (200, json!({"data": {"nonce": "ab12", "expires_in": 60}})),
+        ("PUT", "/v1/auth/ssh-key/login") => return login(shared, body),
+        ("PUT", "/v1/auth/jwt/login") if body["jwt"] == "good.jwt" && body["role"] == "ci" => {
+            return (
+                200,
+                json!({"auth": {"client_token": TOKEN, "lease_duration": 3600, "policies": ["default"]}}),
+            );
+        }
+        ("PUT", "/v1/auth/jwt/login") => return (400, json!({"errors": ["error validating token"]})),
+        _ => {}
+    }
+    if !token.is_some_and(|token| token.starts_with(TOKEN)) {
+        let errors = json!({"errors": ["permission denied", "invalid token"]});
+        return (403, errors);
+    }
+    match (method, path) {
+        ("PUT", path) if path.starts_with("/v1/ssh/sign/") => sign(shared, path, body),
+        ("GET", "/v1/sys/signet/whoami") if ours => (200, json!({"data": {"person": "alice", "groups": ["backend"]}})),
+        ("GET", "/v1/sys/signet/roles?mount=ssh") if ours => (
+            200,
+            json!({"data": {"roles": [{"mount": "ssh", "name": "my-role", "principals": ["ubuntu", "deploy"], "ttl": 1800}]}}),
+        ),
+        ("GET", "/v1/auth/token/lookup-self") => (
+            200,
+            json!({"data": {"display_name": "token-x", "policies": ["default"], "path": "auth/token/create", "ttl": 60}}),
+        ),
+        ("GET", "/v1/ssh/roles?list=true") => (200, json!({"data": {"keys": ["my-role", "other"]}})),
+        ("PUT", "/v1/auth/token/revoke-self") => (204, Value::Null),
+        _ => (404, json!({"errors": []})),
+    }
+}
+
+fn login(shared: &Shared, body: &Value) -> (u16, Value) {
+    let known = shared.login_key.lock().unwrap().clone().unwrap_or_default();
+    let known: Vec<&str> = known.split(' ').take(2).collect();
+    let sent: Vec<&str> = body["public_key"].as_str().unwrap().split(' ').take(2).collect();
+    if known != sent {
+        return (403, json!({"errors": ["permission denied"], "code": "login-failed"}));
+    }
+    let address = LoginAddress::parse(&shared.address.lock().unwrap()).unwrap();
+    assert_eq!(body["address"], address.as_str());
+    let message = login_message(&address, body["nonce"].as_str().unwrap());
+    let signature = SshSignature::from_armor(body["signature"].as_str().unwrap()).unwrap();
+    let key = SubjectKey::parse(body["public_key"].as_str().unwrap()).unwrap();
+    signature.verify(&key, LOGIN_NAMESPACE, message.as_bytes()).unwrap();
+    (
+        200,
+        json!({"auth": {"client_token": TOKEN, "lease_duration": 3600, "policies": ["default"], "metadata": {"person": "alice"}}}),
+    )
+}
+
+fn sign(shared: &Shared, path: &str, body: &Value) -> (u16, Value) {
+    shared.signs.fetch_add(1, Ordering::SeqCst);
+    if path.ends_with("/nobody") {
+        return (400, json!({"errors": ["Unknown role: nobody"]}));
+    }
+    if body["valid_principals"] == "root" {
+        return (
+            400,
+            json!({
+                "errors": ["role `my-role` does not allow principal `root`"],
+                "code": "principal-not-allowed",
+                "hint": "allowed here: ubuntu, deploy",
+                "request_id": "r-1",
+            }),
+        );
+    }
+    if path.ends_with("/forbidden") {
+        return (
+            403,
+            json!({
+                "errors": ["1 error occurred:\n\t* permission denied\n\n"],
+                "code": "policy-forbids",
+                "hint": "policy `no-contractors` forbids `alice` to use role `forbidden`; ask its owners",
+            }),
+        );
+    }
+    // Long enough that 200 askers are all waiting for it.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let key = PublicKey::from_openssh(body["public_key"].as_str().unwrap()).unwrap();
+    let ttl = u64::try_from(shared.ttl.load(Ordering::SeqCst)).unwrap();
+    let mut builder = Builder::new(vec![1; 32], key.key_data().clone(), now() - 30, now() + ttl).unwrap();
+    builder.serial(4711).unwrap().key_id("stub").unwrap();
+    builder
+        .cert_type(if body["cert_type"] == "host" {
+            CertType::Host
+        } else {
+            CertType::User
+        })
+        .unwrap();
+    builder
+        .valid_principal(body["valid_principals"].as_str().unwrap_or("ubuntu"))
+        .unwrap();
+    builder.extension("permit-pty", "").unwrap();
+    let line = builder.sign(&ca()).unwrap().to_openssh().unwrap();
+    (
+        200,
+        json!({"request_id": "x", "data": {"serial_number": "1267", "signed_key": format!("{line}\n")}, "warnings": null}),
+    )
+}
