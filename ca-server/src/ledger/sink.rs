@@ -27,23 +27,38 @@ const TAIL_BYTES: u64 = 1 << 20;
 /// How far the ledger is.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    position: Mutex<u64>,
+    state: Mutex<State>,
     moved: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    position: u64,
+    /// Grows with each order to the sinks.
+    orders: u64,
 }
 
 impl Progress {
     pub(super) fn advance(&self, position: u64) {
-        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).position = position;
         self.moved.notify_all();
     }
 
-    /// Waits until the ledger is past `position`, but not for ever.
-    fn wait(&self, position: u64, longest: Duration) {
-        let guard = self.position.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(
-            self.moved
-                .wait_timeout_while(guard, longest, |newest| *newest <= position),
-        );
+    /// Wakes the sinks, as there is an order for them.
+    fn nudge(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).orders += 1;
+        self.moved.notify_all();
+    }
+
+    fn orders(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).orders
+    }
+
+    /// Waits until the ledger is past `position` or there are more orders than `seen`, but not for ever.
+    fn wait(&self, position: u64, seen: u64, longest: Duration) {
+        let guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |state: &mut State| state.position <= position && state.orders == seen;
+        drop(self.moved.wait_timeout_while(guard, longest, idle));
     }
 }
 
@@ -106,12 +121,12 @@ impl Sinks {
 
     pub(super) fn reopen(&self) {
         self.orders.generation.fetch_add(1, Ordering::SeqCst);
-        self.progress.moved.notify_all();
+        self.progress.nudge();
     }
 
     pub(super) fn close(&self) {
         self.orders.closed.store(true, Ordering::SeqCst);
-        self.progress.moved.notify_all();
+        self.progress.nudge();
         for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             if thread.join().is_err() {
                 tracing::error!("an audit sink had crashed; it follows again from the next start");
@@ -135,13 +150,14 @@ impl Sink {
     fn follow(mut self, progress: &Progress, orders: &Orders) {
         let mut tries_left = LAST_WORDS;
         loop {
+            let seen = progress.orders();
             let closed = orders.closed.load(Ordering::SeqCst);
             self.obey(orders);
             match self.copy_chunk() {
                 Ok(0) if closed => break,
                 Ok(0) => {
                     self.recovered();
-                    progress.wait(self.position, REST);
+                    progress.wait(self.position, seen, REST);
                 }
                 Ok(_) => self.recovered(),
                 Err(_) if closed && tries_left == 0 => break,
