@@ -368,14 +368,12 @@ impl Denial {
                 near.join(", ")
             )),
             Self::PublicKeyMissing => Some("send the line of a public key file as `public_key`".to_owned()),
-            Self::KeyTypeNotAllowed { allowed, .. } | Self::PrincipalNotAllowed { allowed, .. } => {
-                allowed_here(allowed)
-            }
-            Self::CriticalOptionsNotAllowed { allowed, .. } | Self::ExtensionsNotAllowed { allowed, .. } => {
-                allowed_here(allowed)
-            }
+            Self::KeyTypeNotAllowed { allowed, .. }
+            | Self::PrincipalNotAllowed { allowed, .. }
+            | Self::CriticalOptionsNotAllowed { allowed, .. }
+            | Self::ExtensionsNotAllowed { allowed, .. } => Some(allowed_here(allowed)),
             Self::KeySizeNotAllowed { allowed, .. } => {
-                allowed_here(&allowed.iter().map(u32::to_string).collect::<Vec<_>>())
+                Some(allowed_here(&allowed.iter().map(u32::to_string).collect::<Vec<_>>()))
             }
             Self::CertTypeUnknown(_) => Some("use `user` or `host`".to_owned()),
             Self::PrincipalsEmpty { .. } => Some("say whom to log in as: `valid_principals`, or user@host".to_owned()),
@@ -386,12 +384,12 @@ impl Denial {
     }
 }
 
-fn allowed_here(allowed: &[String]) -> Option<String> {
-    Some(if allowed.is_empty() {
+fn allowed_here(allowed: &[String]) -> String {
+    if allowed.is_empty() {
         "none is allowed here".to_owned()
     } else {
         format!("allowed here: {}", allowed.join(", "))
-    })
+    }
 }
 
 impl From<FieldError> for Denial {

@@ -125,6 +125,7 @@ impl AlgorithmSigner {
 
 /// A role. Fields are read by [`crate::plan`] and written by this module only.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of Vault's role")]
 pub struct Role {
     pub(crate) name: String,
     pub(crate) mount: String,

@@ -302,6 +302,8 @@ fn read_ed25519(reader: &mut &[u8]) -> Result<(), SubjectKeyError> {
 }
 
 fn read_point(reader: &mut &[u8], curve: &str) -> Result<(), SubjectKeyError> {
+    // OpenSSH reads uncompressed points only (RFC 5656, "Point encoding").
+    const UNCOMPRESSED: u8 = 4;
     if read_bytes(reader)? != curve.as_bytes() {
         return Err(SubjectKeyError::Damaged);
     }
@@ -310,8 +312,6 @@ fn read_point(reader: &mut &[u8], curve: &str) -> Result<(), SubjectKeyError> {
         "nistp384" => &ECDSA_P384_SHA384_FIXED,
         _ => &ECDSA_P521_SHA512_FIXED,
     };
-    // OpenSSH reads uncompressed points only (RFC 5656, "Point encoding").
-    const UNCOMPRESSED: u8 = 4;
     let point = read_bytes(reader)?;
     if point.first() != Some(&UNCOMPRESSED) {
         return Err(SubjectKeyError::Point);

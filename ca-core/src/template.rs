@@ -76,10 +76,10 @@ fn resolve(directive: &str, caller: &Caller) -> Result<String, String> {
     }
     match directive {
         "identity.entity.name" | "identity.entity.id" => Ok(caller.person().to_owned()),
-        _ if directive.starts_with("identity.entity.aliases.") => match directive.rsplit_once(".metadata.") {
-            Some((_, key)) => metadata(key),
-            None if directive.ends_with(".name") => Ok(caller.person().to_owned()),
-            None => Err("alias not found".to_owned()),
+        _ if directive.starts_with("identity.entity.aliases.") => match directive.rsplit_once('.') {
+            Some((_, "name")) => Ok(caller.person().to_owned()),
+            Some((front, key)) if front.ends_with(".metadata") => metadata(key),
+            _ => Err("alias not found".to_owned()),
         },
         _ => Err(NO_VALUE.to_owned()),
     }

@@ -202,7 +202,7 @@ impl<'r, 'a> TableReader<'r, 'a> {
         let text = value
             .get_ref()
             .as_str()
-            .or_else(|| value.get_ref().as_integer().map(|int| int.as_str()));
+            .or_else(|| value.get_ref().as_integer().map(toml::de::DeInteger::as_str));
         match text.map(crate::time::parse_duration) {
             Some(Ok(secs)) => Some((secs, place)),
             Some(Err(error)) => {

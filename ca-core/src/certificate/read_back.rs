@@ -4,7 +4,6 @@
 use ssh_key::Certificate;
 use ssh_key::certificate::OptionsMap;
 
-use super::encode;
 use crate::options::Options;
 use crate::plan::CertificatePlan;
 use crate::request::CertType;
@@ -60,18 +59,13 @@ pub(super) fn check(plan: &CertificatePlan, ca_key: &SubjectKey, tbs: &[u8]) -> 
 
 fn read(tbs: &[u8]) -> Result<Certificate, SignError> {
     // The reader wants a signature behind the fields; its value is not looked at here.
-    const NO_SIGNATURE: [u8; 83] = {
-        let mut blob = [0; 83];
-        let name = b"\0\0\0\x0bssh-ed25519\0\0\0\x40";
-        let mut index = 0;
-        while index < name.len() {
-            blob[index] = name[index];
-            index += 1;
-        }
-        blob
-    };
-    let mut bytes = tbs.to_vec();
-    encode::append_signature(&mut bytes, &NO_SIGNATURE)?;
+    const SIGNATURE_HEAD: &[u8] = b"\0\0\0\x53\0\0\0\x0bssh-ed25519\0\0\0\x40";
+    const SIGNATURE_BYTES: usize = 64;
+    let length = tbs.len() + SIGNATURE_HEAD.len() + SIGNATURE_BYTES;
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(tbs);
+    bytes.extend_from_slice(SIGNATURE_HEAD);
+    bytes.resize(length, 0);
     Certificate::from_bytes(&bytes).map_err(|_| SignError::ReadBack("layout"))
 }
 

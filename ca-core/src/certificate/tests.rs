@@ -218,6 +218,6 @@ proptest! {
         prop_assert_eq!(certificate.valid_before(), NOW.secs() + ttl);
         prop_assert_eq!(certificate.critical_options().get("force-command"), Some(&command));
         prop_assert_eq!(certificate.extensions().len(), flags.len());
-        prop_assert_eq!(certificate.serial(), 1 << 48 | 42);
+        prop_assert_eq!(certificate.serial(), (1 << 48) + 42);
     }
 }

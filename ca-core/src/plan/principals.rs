@@ -38,19 +38,19 @@ pub(super) fn resolve(
             max,
         });
     }
-    let rule = match cert_type {
+    let names_rule = match cert_type {
         CertType::User => role.allowed_users(),
         CertType::Host => role.allowed_domains(),
     };
-    if rule.allows_nothing() {
+    if names_rule.allows_nothing() {
         return Err(Denial::NoPrincipalAllowed {
             role: role.name().to_owned(),
         });
     }
-    let allowed = allowed_names(role, rule, caller)?;
+    let allowed = allowed_names(role, names_rule, caller)?;
     names
         .into_iter()
-        .map(|name| checked(role, cert_type, rule.star, &allowed, name))
+        .map(|name| checked(role, cert_type, names_rule.star, &allowed, name))
         .collect()
 }
 
@@ -68,11 +68,11 @@ fn wanted(role: &Role, request: &SigningRequest, caller: &Caller, cert_type: Cer
     Ok(names)
 }
 
-fn allowed_names(role: &Role, rule: &NameRule, caller: &Caller) -> Result<Vec<String>, Denial> {
-    if rule.star == Star::All {
+fn allowed_names(role: &Role, names_rule: &NameRule, caller: &Caller) -> Result<Vec<String>, Denial> {
+    if names_rule.star == Star::All {
         Ok(Vec::new())
     } else {
-        rendered(role, &rule.names, rule.templated, caller, false)
+        rendered(role, &names_rule.names, names_rule.templated, caller, false)
     }
 }
 
@@ -85,14 +85,16 @@ fn rendered(
 ) -> Result<Vec<String>, Denial> {
     names
         .iter()
-        .map(|name| match templated && is_template(name) {
-            false => Ok(name.clone()),
-            true => render(name, caller).map_err(|reason| Denial::TemplateUnresolved {
+        .map(|name| {
+            if !(templated && is_template(name)) {
+                return Ok(name.clone());
+            }
+            render(name, caller).map_err(|reason| Denial::TemplateUnresolved {
                 role: role.name().to_owned(),
                 template: name.clone(),
                 reason,
                 default_user,
-            }),
+            })
         })
         .collect()
 }

@@ -162,6 +162,8 @@ fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
         }
         out.push(c);
     }
-    out.push_str(&format!("\n-----END {label}-----\n"));
+    out.push_str("\n-----END ");
+    out.push_str(label);
+    out.push_str("-----\n");
     out
 }
