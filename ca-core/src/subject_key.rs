@@ -145,6 +145,9 @@ pub enum SubjectKeyError {
         /// Length of the modulus.
         bits: u32,
     },
+    /// An Ed25519 point for which anybody can sign.
+    #[error("it is a point of small order, for which anybody can sign")]
+    Weak,
     /// A security key without the application it belongs to.
     #[error("its security-key application is empty or damaged")]
     Application,
@@ -295,10 +298,45 @@ fn read_key(reader: &mut &[u8]) -> Result<KeyKind, SubjectKeyError> {
 }
 
 fn read_ed25519(reader: &mut &[u8]) -> Result<(), SubjectKeyError> {
-    const ED25519_BYTES: usize = 32;
-    (read_bytes(reader)?.len() == ED25519_BYTES)
-        .then_some(())
-        .ok_or(SubjectKeyError::Damaged)
+    let point = <[u8; 32]>::try_from(read_bytes(reader)?).map_err(|_| SubjectKeyError::Damaged)?;
+    if has_small_order(point) {
+        Err(SubjectKeyError::Weak)
+    } else {
+        Ok(())
+    }
+}
+
+/// The points of small order, as libsodium lists them, without the sign bit. Anybody can sign for such a "key". Comparing
+/// costs nothing; decompressing the point would cost half a signature.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    [0; 32],
+    small([1, 0], 0, 0),
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+    small([0xec, 0xff], 0xff, 0x7f),
+    small([0xed, 0xff], 0xff, 0x7f),
+    small([0xee, 0xff], 0xff, 0x7f),
+];
+
+const fn small([first, second]: [u8; 2], middle: u8, last: u8) -> [u8; 32] {
+    let m = middle;
+    [
+        first, second, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, m, last,
+    ]
+}
+
+fn has_small_order(mut point: [u8; 32]) -> bool {
+    const SIGN_BIT: u8 = 0x80;
+    if let Some(last) = point.last_mut() {
+        *last &= !SIGN_BIT;
+    }
+    SMALL_ORDER.contains(&point)
 }
 
 fn read_point(reader: &mut &[u8], curve: &str) -> Result<(), SubjectKeyError> {

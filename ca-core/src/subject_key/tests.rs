@@ -113,3 +113,20 @@ fn a_certificate_or_a_private_key_is_not_a_subject_key() {
     let private = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----";
     assert_eq!(SubjectKey::parse(private), Err(SubjectKeyError::IsAPrivateKey));
 }
+
+#[test]
+fn points_of_small_order_are_no_keys() {
+    for listed in SMALL_ORDER {
+        for sign in [0, 0x80] {
+            let mut point = listed;
+            point[31] |= sign;
+            if let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(&point) {
+                assert!(key.is_weak(), "{point:?} does not belong on the list");
+            }
+            let text = line("ssh-ed25519", &[&point]);
+            assert_eq!(SubjectKey::parse(&text), Err(SubjectKeyError::Weak));
+            let security_key = line("sk-ssh-ed25519@openssh.com", &[&point, b"ssh:"]);
+            assert_eq!(SubjectKey::parse(&security_key), Err(SubjectKeyError::Weak));
+        }
+    }
+}
