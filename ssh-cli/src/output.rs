@@ -157,13 +157,13 @@ fn write_yaml(value: &Value, depth: usize, out: &mut String) {
                 } else {
                     Value::from(name.as_str()).to_string()
                 };
-                out.push_str(&format!("{indent}{name}:"));
+                out.extend([indent.as_str(), &name, ":"]);
                 nested_yaml(inner, depth, out);
             }
         }
         Value::Array(list) if !list.is_empty() => {
             for inner in list {
-                out.push_str(&format!("{indent}-"));
+                out.extend([indent.as_str(), "-"]);
                 nested_yaml(inner, depth, out);
             }
         }
@@ -178,7 +178,7 @@ fn nested_yaml(inner: &Value, depth: usize, out: &mut String) {
         out.push('\n');
         write_yaml(inner, depth + 1, out);
     } else {
-        out.push_str(&format!(" {inner}\n"));
+        out.extend([" ", &inner.to_string(), "\n"]);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use base64::Engine as _;
 use ed25519_dalek::{Signer as _, SigningKey};
 use signet_core::time::UnixTime;
 use ssh_key::public::{Ed25519PublicKey, KeyData};
@@ -79,7 +80,6 @@ impl FreshKey {
         }
         // The blob as it was sent: another encoder's bytes might differ from the signed ones.
         let blob = line.split_ascii_whitespace().nth(1).unwrap_or_default();
-        use base64::Engine as _;
         let blob = base64::engine::general_purpose::STANDARD
             .decode(blob)
             .map_err(|error| CertificateError::Unreadable(error.to_string()))?;

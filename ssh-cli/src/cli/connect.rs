@@ -1,5 +1,11 @@
 //! The flags that every verb which talks to an authority has; Vault's, with Vault's environment behind them.
 
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "the doc comments of flags are their help texts"
+)]
+
 use std::path::PathBuf;
 
 use clap::Args;

@@ -1,5 +1,7 @@
 //! `signet inspect`: certificates in plain words. Exit 1 when one is none or carries a wrong signature.
 
+#![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;

@@ -1,5 +1,7 @@
 //! `signet login`: a token, kept in a file of mode 0600.
 
+#![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
+
 use std::path::PathBuf;
 
 use clap::Args;

@@ -1,5 +1,7 @@
 //! `signet ssh`: a certificate for this login, then the user's own ssh.
 
+#![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
+
 mod files;
 mod request;
 

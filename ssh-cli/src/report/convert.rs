@@ -148,7 +148,7 @@ fn from_refusal(refusal: &Refusal) -> Failure {
         let (what, rest) = hint
             .split_once("; ")
             .map_or((hint.as_str(), None), |(what, rest)| (what, Some(rest)));
-        failure.what = what.to_owned();
+        what.clone_into(&mut failure.what);
         failure.hint = rest
             .map(str::to_owned)
             .or_else(|| known.map(|code| code.hint().to_owned()));
