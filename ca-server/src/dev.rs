@@ -68,13 +68,12 @@ pub fn open(options: DevOptions, clock: Clock) -> Result<Dev, DevError> {
         Some(folder) => policy_dir::read(folder),
         None => example_policies(),
     };
-    let (folder, data) = match options.data {
-        Some(data) => (None, data),
-        None => {
-            let folder = TemporaryFolder(std::env::temp_dir().join(format!("signet-dev-{}", random::uuid())));
-            let data = folder.0.clone();
-            (Some(folder), data)
-        }
+    let (folder, data) = if let Some(data) = options.data {
+        (None, data)
+    } else {
+        let folder = TemporaryFolder(std::env::temp_dir().join(format!("signet-dev-{}", random::uuid())));
+        let data = folder.0.clone();
+        (Some(folder), data)
     };
     let config = Config::dev(options.listen, data, options.policies);
     let authority = Authority::open(config, policy.map_err(DevError::Policies)?, clock)?;

@@ -26,16 +26,14 @@ impl Keyring {
     pub fn open(barrier: Barrier, store: Arc<dyn Store>) -> Result<Self, KeyringError> {
         let keyring = Self { barrier, store };
         let settings = keyring.store.scan(Table::Settings)?;
-        match settings.iter().find(|(key, _)| key == CHECK_KEY) {
-            Some((key, sealed)) => match keyring.unseal(Table::Settings, key, sealed) {
-                Ok(text) if text.as_slice() == CHECK_TEXT => Ok(keyring),
-                Ok(_) | Err(_) => Err(KeyringError::WrongKey),
-            },
-            None => {
-                let change = keyring.seal(Table::Settings, CHECK_KEY, CHECK_TEXT)?;
-                keyring.store.apply(vec![change]).wait()?;
-                Ok(keyring)
-            }
+        let Some((key, sealed)) = settings.iter().find(|(key, _)| key == CHECK_KEY) else {
+            let change = keyring.seal(Table::Settings, CHECK_KEY, CHECK_TEXT)?;
+            keyring.store.apply(vec![change]).wait()?;
+            return Ok(keyring);
+        };
+        match keyring.unseal(Table::Settings, key, sealed) {
+            Ok(text) if text.as_slice() == CHECK_TEXT => Ok(keyring),
+            Ok(_) | Err(_) => Err(KeyringError::WrongKey),
         }
     }
 

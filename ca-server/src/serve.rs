@@ -33,7 +33,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let policy = read_policies(&config).map_err(OpenError::Policies)?;
     let authority = Authority::open(config, policy, Clock::system())?;
     let tls = tls(&authority.config)?;
-    run_opened(&authority, tls, |address, fingerprint| {
+    run_opened(&authority, tls.as_ref(), |address, fingerprint| {
         announce(&authority.config, address, fingerprint)
     })
 }
@@ -52,7 +52,7 @@ pub fn harden() {
 /// Whatever keeps it from starting.
 pub fn run_opened(
     authority: &Arc<Authority>,
-    tls: Option<Tls>,
+    tls: Option<&Tls>,
     ready: impl FnOnce(SocketAddr, Option<&str>) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -62,13 +62,13 @@ pub fn run_opened(
         .context("the configured mounts cannot be made")?;
     record_start(authority)?;
     let (shutdown, stop) = watch::channel(false);
-    let server_config = tls.as_ref().map(Tls::server_config).transpose()?;
+    let server_config = tls.map(Tls::server_config).transpose()?;
     let (address, serving) = listen(authority, server_config, &stop)?;
-    let fingerprint = tls.as_ref().map(Tls::fingerprint);
+    let fingerprint = tls.map(Tls::fingerprint);
     ready(address, fingerprint.as_deref())?;
     notify(&[NotifyState::Ready]);
     tracing::info!(%address, fingerprint, node = authority.config.node.0, "serving");
-    runtime.block_on(obey(signals, authority, tls.as_ref()));
+    runtime.block_on(obey(signals, authority, tls));
     notify(&[NotifyState::Stopping]);
     tracing::info!("draining");
     shutdown.send_replace(true);
@@ -113,17 +113,15 @@ fn self_signed_names(config: &Config) -> Vec<String> {
 /// Makes each configured mount and CA key that is not there yet.
 async fn make_mounts(authority: &Authority) -> anyhow::Result<()> {
     for config in &authority.config.mounts {
-        let mount = match authority.mounts.get(&config.path) {
-            Some(mount) => mount,
-            None => {
-                let mount = authority.mounts.create(config).await?;
-                let event = authority
-                    .ledger
-                    .event(EventKind::MountCreate)
-                    .text("mount", &config.path);
-                authority.ledger.record(event.text("by", "signet.toml")).await?;
-                mount
-            }
+        let mount = if let Some(mount) = authority.mounts.get(&config.path) {
+            mount
+        } else {
+            let event = authority
+                .ledger
+                .event(EventKind::MountCreate)
+                .text("mount", &config.path);
+            authority.ledger.record(event.text("by", "signet.toml")).await?;
+            authority.mounts.create(config).await?
         };
         if mount.signer().is_none() {
             make_ca_key(authority, config).await?;
@@ -208,7 +206,7 @@ impl Signals {
 
 /// Reloads on SIGHUP, pats the watchdog, returns on SIGTERM or SIGINT.
 async fn obey(mut signals: Signals, authority: &Authority, tls: Option<&Tls>) {
-    let watchdog = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 2);
+    let watchdog = sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 2);
     let mut pat = tokio::time::interval(watchdog.max(Duration::from_millis(100)));
     loop {
         tokio::select! {

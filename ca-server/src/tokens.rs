@@ -32,7 +32,7 @@ const DEPTH_MAX: u8 = 16;
 pub struct Tokens {
     keyring: Arc<Keyring>,
     index: Index,
-    tokens_max: usize,
+    most: usize,
 }
 
 impl Tokens {
@@ -51,7 +51,7 @@ impl Tokens {
         Ok(Self {
             keyring,
             index,
-            tokens_max,
+            most: tokens_max,
         })
     }
 
@@ -194,11 +194,9 @@ impl Tokens {
     async fn insert(&self, text: &str, spec: TokenSpec, now: UnixTime) -> Result<Arc<TokenEntry>, TokenError> {
         let expired = self.index.expired(now, 64);
         let mut changes = self.forget(&expired);
-        if self.index.count() >= self.tokens_max {
+        if self.index.count() >= self.most {
             self.keyring.store().apply(changes).durable().await?;
-            return Err(TokenError::TooMany {
-                tokens_max: self.tokens_max,
-            });
+            return Err(TokenError::TooMany { tokens_max: self.most });
         }
         let entry = self.entry(TokenHash::of(text), spec, now)?;
         changes.push(self.put(&entry)?);

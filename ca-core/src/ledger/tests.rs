@@ -25,7 +25,9 @@ fn forged(after: &str, person: &str) -> String {
 
 fn verify(lines: &[String]) -> Verification {
     let mut verifier = Verifier::new();
-    lines.iter().for_each(|line| verifier.check(line));
+    for line in lines {
+        verifier.check(line);
+    }
     verifier.finish()
 }
 
@@ -148,7 +150,9 @@ fn a_cut_or_rewritten_ledger_is_found_by_a_noted_head() {
     let noted = Head::of_line(&lines[8]).unwrap();
     let check = |lines: &[String]| {
         let mut verifier = Verifier::new().noted(noted);
-        lines.iter().for_each(|line| verifier.check(line));
+        for line in lines {
+            verifier.check(line);
+        }
         verifier.finish().findings
     };
     assert_eq!(check(&lines), []);
@@ -164,7 +168,9 @@ fn a_cut_or_rewritten_ledger_is_found_by_a_noted_head() {
 fn a_part_of_a_ledger_verifies_as_a_part_only() {
     let lines = chain(9);
     let mut verifier = Verifier::of_part();
-    lines[4..].iter().for_each(|line| verifier.check(line));
+    for line in &lines[4..] {
+        verifier.check(line);
+    }
     assert_eq!(verifier.finish().findings, []);
     assert_eq!(verify(&lines[4..]).findings, [Finding::Removed { first: 1, last: 4 }]);
 }

@@ -227,11 +227,14 @@ impl Tail {
             )?)
         };
         source.newest(self.lines, &mut show)?;
-        while self.follow {
+        if !self.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        // Ends by a signal, or when nobody reads any more.
+        loop {
             std::thread::sleep(Duration::from_millis(250));
             source.more(&mut show)?;
         }
-        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -110,7 +110,7 @@ fn key_file(top: &Section<'_>, base: &Path, data: &Path) -> PathBuf {
     let Some(section) = top.section("seal") else {
         return default;
     };
-    let _: Option<()> = section.word("type", &[("key-file", ())]);
+    section.only_word("type", "key-file");
     let path = section.text("path").map_or(default, |path| base.join(path));
     section.finish();
     path
@@ -170,7 +170,7 @@ fn sinks(top: &Section<'_>, base: &Path) -> Vec<PathBuf> {
     };
     let mut paths = Vec::new();
     for section in audit.sections("sink") {
-        let _: Option<()> = section.word("type", &[("file", ())]);
+        section.only_word("type", "file");
         let path = base.join(section.required_text("path"));
         if paths.contains(&path) {
             section.wrong("path", "two sinks write the same file");

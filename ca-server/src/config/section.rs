@@ -164,6 +164,11 @@ impl<'a> Section<'a> {
         found
     }
 
+    /// A word that can be only one today, so that a later kind cannot be taken for it.
+    pub fn only_word(&self, key: &'static str, only: &'static str) {
+        drop(self.word(key, &[(only, key)]).map(str::to_owned));
+    }
+
     /// The subtable `key` (`[key]`).
     #[must_use]
     pub fn section(&self, key: &'static str) -> Option<Section<'a>> {

@@ -25,6 +25,9 @@ enum Work {
     Scan(Table, mpsc::Sender<Rows>),
 }
 
+/// Changes, and who waits for them.
+type Waiting = (Vec<Change>, oneshot::Sender<Result<(), StoreError>>);
+
 type Rows = Result<Vec<(String, Vec<u8>)>, StoreError>;
 
 impl SqliteStore {
@@ -117,7 +120,7 @@ fn serve(connection: &mut Connection, work: &Receiver<Work>) {
     }
 }
 
-fn commit(connection: &mut Connection, batch: &mut Vec<(Vec<Change>, oneshot::Sender<Result<(), StoreError>>)>) {
+fn commit(connection: &mut Connection, batch: &mut Vec<Waiting>) {
     if batch.is_empty() {
         return;
     }
