@@ -6,6 +6,7 @@
 
 mod cache;
 mod index;
+mod memory;
 mod names;
 mod parse;
 mod slice;
@@ -18,6 +19,7 @@ use cedar_policy::PolicySet;
 use self::cache::Cache;
 use self::index::{Index, path_scopes, role_scopes};
 pub(crate) use self::index::{Kind, Scope};
+use self::memory::Memory;
 pub(crate) use self::names::Known;
 pub(crate) use self::parse::Written;
 pub use self::slice::{BUILTIN_ROOT, Slice};
@@ -120,6 +122,7 @@ impl AccessPolicies {
             question,
             policies,
             entities,
+            granted: Memory::default(),
         })
     }
 

@@ -9,11 +9,13 @@ use cedar_policy::{
     RestrictedExpression,
 };
 
+use super::memory::{Asked, Memory};
 use super::parse::BUILTIN;
 use super::vocabulary::{Action, Vocabulary, role_id};
 use crate::caller::{AuthMethod, Caller};
 use crate::denial::Denial;
 use crate::plan::{Grant, Resolved};
+use crate::principal::Principal;
 use crate::time::UnixTime;
 
 /// The id under which the ledger shows that a root token needed no policy.
@@ -46,6 +48,7 @@ pub(crate) struct Body {
     pub(crate) question: Question,
     pub(crate) policies: PolicySet,
     pub(crate) entities: Entities,
+    pub(crate) granted: Memory,
 }
 
 /// What the choice of policies and entities depends on, and nothing else.
@@ -130,8 +133,12 @@ impl Slice {
         match &self.rules {
             Rules::Root { .. } => Ok(Grant::new(resolved, vec![BUILTIN_ROOT.to_owned()])),
             Rules::Policies { body, address, method } => {
-                let context = signing_context(&resolved, *address, *method, now)?;
-                let policies = decide(&body.question, &body.policies, &body.entities, context)?;
+                let asked = Asked::new(&resolved, *address, *method, now);
+                if let Some(policies) = body.granted.recall(&asked) {
+                    return Ok(Grant::new(resolved, policies));
+                }
+                let policies = decide(&body.question, &body.policies, &body.entities, signing_context(&asked)?)?;
+                body.granted.keep(&asked, &policies);
                 Ok(Grant::new(resolved, policies))
             }
         }
@@ -215,47 +222,45 @@ pub(crate) fn errored(reason: &str) -> Denial {
     }
 }
 
-pub(crate) fn signing_context(
-    resolved: &Resolved,
-    address: IpAddr,
-    method: AuthMethod,
-    now: UnixTime,
-) -> Result<Context, Denial> {
+/// The context of a question about a certificate.
+pub(crate) fn signing_context(asked: &Asked<'_>) -> Result<Context, Denial> {
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     let set = |texts: Vec<&str>| RestrictedExpression::new_set(texts.into_iter().map(text));
-    let principals = match resolved.principals() {
+    let principals = match asked.principals {
         // SECURITY: a certificate without principals may pass for everybody, so it must not look like a request for
         // nobody: `["ubuntu"].containsAll([])` is true.
         [] => vec!["*"],
-        named => named.iter().map(crate::principal::Principal::as_str).collect(),
+        named => named.iter().map(Principal::as_str).collect(),
     };
-    let common = common_pairs(address, method, now);
+    let common = common_pairs(asked.address, asked.method, asked.hour, asked.weekday);
     let pairs = [
         ("principals", set(principals)),
-        ("ttl", long(resolved.ttl_secs())),
-        ("cert_type", text(resolved.cert_type().as_str())),
-        ("key_type", text(resolved.key().kind().ssh_name())),
-        (
-            "extensions",
-            set(resolved.extensions().keys().map(String::as_str).collect()),
-        ),
+        ("ttl", long(asked.ttl_secs)),
+        ("cert_type", text(asked.cert_type.as_str())),
+        ("key_type", text(asked.key_type)),
+        ("extensions", set(asked.extensions.keys().map(String::as_str).collect())),
     ];
     context(pairs.into_iter().chain(common))
 }
 
 /// The context of a question about a path.
 pub(crate) fn path_context(caller: &Caller, now: UnixTime) -> Result<Context, Denial> {
-    context(common_pairs(caller.address(), caller.method(), now).into_iter())
+    context(common_pairs(caller.address(), caller.method(), now.hour_utc(), now.weekday_utc()).into_iter())
 }
 
-fn common_pairs(address: IpAddr, method: AuthMethod, now: UnixTime) -> [(&'static str, RestrictedExpression); 4] {
+fn common_pairs(
+    address: IpAddr,
+    method: AuthMethod,
+    hour: u64,
+    weekday: u64,
+) -> [(&'static str, RestrictedExpression); 4] {
     // SECURITY: a peer on a dual-stack socket shows as ::ffff:10.0.0.1, which is in no IPv4 range.
     let address = address.to_canonical().to_string();
     [
         ("source_ip", RestrictedExpression::new_ip(address)),
         ("method", RestrictedExpression::new_string(method.as_str().to_owned())),
-        ("hour", long(now.hour_utc())),
-        ("weekday", long(now.weekday_utc())),
+        ("hour", long(hour)),
+        ("weekday", long(weekday)),
     ]
 }
 

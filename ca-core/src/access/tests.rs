@@ -541,3 +541,46 @@ fn a_policy_without_an_id_goes_by_its_file_and_position() {
         .collect();
     assert_eq!(ids, [("backend.cedar#1", 1), ("x", 2), ("backend.cedar#3", 3)]);
 }
+
+/// What a slice remembers is asked for again in full: any part of the context that differs is decided anew.
+#[test]
+fn a_remembered_grant_answers_only_the_very_same_question() {
+    let text = "permit (principal, action == Action::\"sign\", resource) when { context.principals == [\"ubuntu\"] && \
+                context.ttl == 600 && context.hour == 12 && context.weekday == 1 && context.method == \"ssh-key\" && \
+                context.source_ip == ip(\"10.1.2.3\") };";
+    let access = AccessPolicies::parse(&[("access/t.cedar", text)]).unwrap();
+    let alice = member("alice", &[]);
+    let granted = |who: &Who<'_>, principals: &[&str], ttl, now| {
+        let caller = caller(who);
+        let slice = access.slice(&caller, "ssh", "web").unwrap();
+        slice
+            .grant(resolved("ssh", "web", principals, ttl, &caller), now)
+            .is_ok()
+    };
+    for _ in 0..2 {
+        assert!(granted(&alice, &["ubuntu"], 600, NOON));
+        assert!(!granted(&alice, &["ubuntu", "root"], 600, NOON));
+        assert!(!granted(&alice, &[], 600, NOON));
+        assert!(!granted(&alice, &["ubuntu"], 601, NOON));
+        assert!(!granted(&alice, &["ubuntu"], 600, NOON.plus(3600)));
+        assert!(!granted(&alice, &["ubuntu"], 600, NOON.plus(24 * 3600)));
+        assert!(!granted(
+            &Who {
+                from: "10.1.2.4",
+                ..member("alice", &[])
+            },
+            &["ubuntu"],
+            600,
+            NOON
+        ));
+        assert!(!granted(
+            &Who {
+                method: AuthMethod::Token,
+                ..member("alice", &[])
+            },
+            &["ubuntu"],
+            600,
+            NOON
+        ));
+    }
+}

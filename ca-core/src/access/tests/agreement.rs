@@ -13,7 +13,7 @@ fn oracle(access: &AccessPolicies, who: &Caller, role: &str, resolved: &Resolved
     let question = Question::new(vocabulary, who, Action::Sign, resource);
     let all = PolicySet::from_policies(access.written().iter().map(|written| written.policy.clone())).unwrap();
     let entities = vocabulary.signing_entities(who, mount, name).unwrap();
-    let context = slice::signing_context(resolved, who.address(), who.method(), NOON).unwrap();
+    let context = slice::signing_context(&memory::Asked::new(resolved, who.address(), who.method(), NOON)).unwrap();
     decide(&question, &all, &entities, context)
 }
 
