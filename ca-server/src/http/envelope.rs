@@ -169,10 +169,8 @@ impl Reply {
             Answer::Signed { serial_hex, line } => (signed_data(&serial_hex, &line), None, None),
             Answer::Auth(text) => ("null".to_owned(), Some(text), None),
             Answer::Twice(map) => {
-                let data = Value::Object(map).to_string();
-                // The same members once more, without the braces.
-                let members = data.get(1..data.len() - 1).unwrap_or_default().to_owned();
-                (data, None, (!members.is_empty()).then_some(members))
+                let data = Value::Object(map.clone()).to_string();
+                (data, None, members(map))
             }
         };
         let auth = auth.as_ref().map_or("null", |auth| auth.0.as_str());
@@ -182,6 +180,26 @@ impl Reply {
         )
     }
 }
+
+/// The members once more, without the braces. Names of the envelope's own members stay out: a caller who chooses a name must
+/// not be able to write a second `auth`.
+fn members(mut map: Map<String, Value>) -> Option<String> {
+    map.retain(|name, _| !ENVELOPE.contains(&name.as_str()));
+    let text = Value::Object(map).to_string();
+    let members = text.strip_prefix('{')?.strip_suffix('}')?;
+    (!members.is_empty()).then(|| members.to_owned())
+}
+
+const ENVELOPE: &[&str] = &[
+    "request_id",
+    "lease_id",
+    "renewable",
+    "lease_duration",
+    "data",
+    "wrap_info",
+    "warnings",
+    "auth",
+];
 
 fn envelope(request_id: &str, data: &str, warnings: &[String], auth: &str, top: Option<&str>) -> Vec<u8> {
     let mut body = Vec::with_capacity(256 + data.len() + auth.len() + top.map_or(0, str::len));

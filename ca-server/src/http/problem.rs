@@ -164,7 +164,7 @@ impl Problem {
                 "no-such-mount",
                 format!("no handler for route \"{path}\". route entry not found."),
             ),
-            Self::UnsupportedPath => (StatusCode::NOT_FOUND, "no-such-path", wrapped("unsupported path")),
+            Self::UnsupportedPath => (StatusCode::NOT_FOUND, "no-such-path", "unsupported path".to_owned()),
             Self::UnsupportedVerb => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "verb-not-supported",

@@ -12,7 +12,7 @@ use crate::http::authenticate::Session;
 use crate::http::envelope::Reply;
 use crate::http::problem::Problem;
 use crate::ledger::{Event, EventKind};
-use crate::tokens::{TokenEntry, TokenHash, TokenSpec};
+use crate::tokens::{TokenEntry, TokenError, TokenHash, TokenSpec};
 
 /// Metadata that a token's creator chose. Templates of roles must not see it as if a login had proved it
 /// (CVE-2026-71543), so it is kept under names that no template has.
@@ -65,6 +65,9 @@ pub(super) async fn renew(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Probl
 
 async fn renewed(ask: &Ask<'_>, session: &Session, entry: &TokenEntry, token: &str) -> Result<Reply, Problem> {
     let increment = ask.fields.duration_secs("increment")?;
+    if !entry.renewable {
+        return Err(TokenError::NotRenewable.into());
+    }
     let event = event(ask, session, EventKind::TokenRenew).text("subject_accessor", &entry.accessor);
     ask.authority.ledger.record(event).await?;
     let entry = ask.authority.tokens.renew(entry.hash, increment, ask.now).await?;

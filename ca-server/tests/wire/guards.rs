@@ -1,0 +1,141 @@
+//! The guard matrix: every row of the route table × who asks.
+
+use http::StatusCode;
+use signet_ca::http::table::{Endpoint, Op, Open, Place, ROUTES, Route};
+
+use crate::desk::{Desk, MOUNT, ROOT};
+
+fn path_of(route: &Route) -> String {
+    let filled = match route.pattern.split_once([':', '*']) {
+        None => route.pattern.to_owned(),
+        Some((before, capture)) => {
+            let after = capture
+                .split_once('/')
+                .map(|(_, after)| format!("/{after}"))
+                .unwrap_or_default();
+            let value = if before == "auth/" { "no-such" } else { "my-role" };
+            format!("{before}{value}{after}")
+        }
+    };
+    match route.place {
+        Place::Root => filled,
+        Place::Mount => format!("{MOUNT}/{filled}"),
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_only_open_routes_answer() {
+    let desk = Desk::with_role(&[]).await;
+    for route in ROUTES {
+        let (path, method) = (path_of(route), route.op.method());
+        let answer = desk.ask(method, &path, None, "{}").await;
+        match route.endpoint {
+            Endpoint::Open(_) => assert_ne!(answer.status, StatusCode::FORBIDDEN, "{method} {path}: {}", answer.text),
+            Endpoint::Token(_) | Endpoint::Policy(_) => {
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+                assert_eq!(answer.code(), "token-missing", "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_a_wrong_token_only_open_routes_answer() {
+    let desk = Desk::with_role(&[]).await;
+    for route in ROUTES
+        .iter()
+        .filter(|route| !matches!(route.endpoint, Endpoint::Open(_)))
+    {
+        let (path, method) = (path_of(route), route.op.method());
+        for token in ["hvs.aaaaaaaaaaaaaaaaaaaaaaaaaaaa", "x", "wire-root ", "Wire-root"] {
+            let answer = desk.ask(method, &path, Some(token), "{}").await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+            assert_eq!(
+                answer.json()["errors"],
+                serde_json::json!(["permission denied", "invalid token"])
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_a_token_that_no_policy_knows_guarded_routes_are_refused() {
+    let desk = Desk::with_role(&[]).await;
+    let token = desk.plain_token().await;
+    for route in ROUTES {
+        // Ends the token itself.
+        if route.pattern == "auth/token/revoke-self" {
+            continue;
+        }
+        let (path, method) = (path_of(route), route.op.method());
+        let answer = desk.ask(method, &path, Some(&token), "{}").await;
+        match route.endpoint {
+            Endpoint::Policy(_) => {
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+                assert_eq!(
+                    answer.first_error(),
+                    "1 error occurred:\n\t* permission denied\n\n",
+                    "{method} {path}"
+                );
+            }
+            Endpoint::Token(_) if route.place == Place::Mount => {
+                assert_eq!(
+                    (answer.status, answer.code().as_str()),
+                    (StatusCode::FORBIDDEN, "no-policy-permits"),
+                    "{path}"
+                );
+            }
+            Endpoint::Open(_) | Endpoint::Token(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_verbs_are_told_to_holders_of_a_token_only() {
+    let desk = Desk::with_role(&[]).await;
+    for (method, path, status) in [
+        ("GET", "secret/x", StatusCode::NOT_FOUND),
+        ("GET", "ssh-client-signer/keys/x", StatusCode::NOT_FOUND),
+        ("GET", "ssh-client-signer/sign/my-role", StatusCode::METHOD_NOT_ALLOWED),
+        ("GET", "sys/raw/x", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(
+            desk.ask(method, path, None, "").await.status,
+            StatusCode::FORBIDDEN,
+            "{path}"
+        );
+        assert_eq!(desk.ask(method, path, Some(ROOT), "").await.status, status, "{path}");
+    }
+}
+
+#[test]
+fn the_table_has_no_two_rows_for_one_request() {
+    for (index, route) in ROUTES.iter().enumerate() {
+        let same = ROUTES
+            .iter()
+            .skip(index + 1)
+            .find(|other| (other.op, other.place, other.pattern) == (route.op, route.place, route.pattern));
+        assert!(same.is_none(), "{} stands twice", route.pattern);
+    }
+    let open: Vec<&str> = ROUTES
+        .iter()
+        .filter(|route| matches!(route.endpoint, Endpoint::Open(open) if !matches!(open, Open::NotOffered(_))))
+        .filter(|route| route.op != Op::Head)
+        .map(|route| route.pattern)
+        .collect();
+    // Whoever adds to this list has thought about what a stranger can do with it.
+    assert_eq!(
+        open,
+        [
+            "public_key",
+            "sys/health",
+            "sys/seal-status",
+            "sys/leader",
+            "sys/init",
+            "sys/init",
+            "auth/ssh-key/challenge",
+            "auth/ssh-key/login",
+            "auth/:mount/login",
+        ]
+    );
+}

@@ -1,0 +1,6 @@
+//! The wire format, in process: requests go through the whole router, without a socket.
+
+mod desk;
+mod guards;
+mod hostile;
+mod transcripts;
