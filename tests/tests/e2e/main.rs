@@ -3,6 +3,7 @@
 mod crash;
 mod first_login;
 mod full_disk;
+mod host_trust;
 mod hostile_requests;
 mod hostile_words;
 mod ledger;
@@ -10,5 +11,6 @@ mod login;
 mod openssh_hosts;
 mod openssh_refusals;
 mod openssh_users;
+mod operations;
 mod revoked_group;
 mod shared_certificate;
