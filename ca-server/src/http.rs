@@ -98,20 +98,28 @@ async fn answer(api: &Api, head: &Parts, body: Body, request_id: &str) -> Result
         Endpoint::Open(endpoint) => {
             desk.count_open_request(endpoint)?;
             let ask = desk.ask(route, &path, capture, mount, body).await?;
-            remarked(routes::open(endpoint, &ask).await?, route, &ask.fields)
+            Ok(remarked(routes::open(endpoint, &ask).await?, route, &ask.fields))
         }
         Endpoint::Token(endpoint) => {
             let session = desk.session()?;
             api.authority.tokens.spend(&session.entry).await?;
             let ask = desk.ask(route, &path, capture, mount, body).await?;
-            remarked(routes::token(endpoint, &ask, &session).await?, route, &ask.fields)
+            Ok(remarked(
+                routes::token(endpoint, &ask, &session).await?,
+                route,
+                &ask.fields,
+            ))
         }
         Endpoint::Policy(endpoint) => {
             let session = desk.session()?;
             api.authority.tokens.spend(&session.entry).await?;
             let permit = desk.permit(session, op, &path).await?;
             let ask = desk.ask(route, &path, capture, mount, body).await?;
-            remarked(routes::policy(endpoint, &ask, &permit).await?, route, &ask.fields)
+            Ok(remarked(
+                routes::policy(endpoint, &ask, &permit).await?,
+                route,
+                &ask.fields,
+            ))
         }
     }
 }
@@ -239,9 +247,9 @@ fn nearest_mount(authority: &Authority, path: &str) -> Option<String> {
 }
 
 /// Vault's remarks on fields that were not read; an answer without a body carries none.
-fn remarked(reply: Reply, route: &Route, fields: &Fields) -> Result<Reply, Problem> {
+fn remarked(reply: Reply, route: &Route, fields: &Fields) -> Reply {
     if route.op != Op::Write || route.fields.is_empty() || !reply.has_body() {
-        return Ok(reply);
+        return reply;
     }
     let mut warnings = Vec::new();
     let mut ignored = fields.unknown(route.fields);
@@ -257,7 +265,7 @@ fn remarked(reply: Reply, route: &Route, fields: &Fields) -> Result<Reply, Probl
             ignored.join(" ")
         ));
     }
-    Ok(reply.with_warnings(warnings))
+    reply.with_warnings(warnings)
 }
 
 fn query_fields(query: Option<&str>) -> Fields {

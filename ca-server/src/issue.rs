@@ -40,9 +40,9 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
     let slice = policy.access.slice(at.caller, at.mount.path(), at.role)?;
     // 2. The role's rules, in Vault's order: what OpenSSH will enforce.
     let role = at.authority.role(at.mount, at.role).ok_or_else(|| unknown_role(at))?;
-    let resolved = resolve(&role, request, at.caller, &at.authority.limits(at.mount))?;
+    let rules_met = resolve(&role, request, at.caller, &at.authority.limits(at.mount))?;
     // 3. The policies' yes to exactly these principals, this TTL, these options.
-    let grant = slice.grant(resolved, now)?;
+    let grant = slice.grant(rules_met, now)?;
     // 4. The CA key comes last of the checks, as on Vault.
     let signer = at.mount.signer().ok_or(IssueError::NoCaKey)?;
     // 5. All fields decided, then signed.

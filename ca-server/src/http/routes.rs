@@ -25,9 +25,9 @@ use crate::mounts::Mount;
 pub(super) async fn open(endpoint: Open, ask: &Ask<'_>) -> Result<Reply, Problem> {
     match endpoint {
         Open::Health => sys::health(ask),
-        Open::SealStatus => sys::seal_status(ask),
-        Open::Leader => sys::leader(ask),
-        Open::InitStatus => sys::init_status(),
+        Open::SealStatus => Ok(sys::seal_status(ask)),
+        Open::Leader => Ok(sys::leader(ask)),
+        Open::InitStatus => Ok(sys::init_status()),
         Open::InitAgain => sys::init_again(),
         Open::PublicKey => ca::public_key(ask),
         Open::SshKeyChallenge => login::ssh_key_challenge(ask).await,
@@ -42,11 +42,11 @@ pub(super) async fn token(endpoint: Token, ask: &Ask<'_>, session: &Session) -> 
     match endpoint {
         Token::Sign => sign::sign(ask, session).await,
         Token::Issue => issue::issue(ask, session).await,
-        Token::LookupSelf => token::lookup_self(ask, session),
+        Token::LookupSelf => Ok(token::lookup_self(ask, session)),
         Token::RenewSelf => token::renew_self(ask, session).await,
         Token::RevokeSelf => token::revoke_self(ask, session).await,
         Token::CapabilitiesSelf => sys::capabilities_self(ask, session),
-        Token::Whoami => signet::whoami(ask, session),
+        Token::Whoami => Ok(signet::whoami(session)),
         Token::Roles => signet::roles(ask, session),
         Token::MountOfPath => mounts::of_path(ask),
     }
@@ -55,7 +55,7 @@ pub(super) async fn token(endpoint: Token, ask: &Ask<'_>, session: &Session) -> 
 /// Endpoints that a policy guards.
 pub(super) async fn policy(endpoint: Policy, ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Problem> {
     match endpoint {
-        Policy::MountList => mounts::list(ask),
+        Policy::MountList => Ok(mounts::list(ask)),
         Policy::MountRead => mounts::read(ask),
         Policy::MountCreate => mounts::create(ask, permit).await,
         Policy::MountDelete => mounts::delete(ask, permit).await,

@@ -11,9 +11,9 @@ use crate::issue::role_names;
 use crate::mounts::Mount;
 
 /// `GET sys/signet/whoami`.
-pub(super) fn whoami(_ask: &Ask<'_>, session: &Session) -> Result<Reply, Problem> {
+pub(super) fn whoami(session: &Session) -> Reply {
     let caller = &session.caller;
-    Ok(Reply::data(json!({
+    Reply::data(json!({
         "person": caller.person(),
         "display_name": caller.display_name(),
         "method": caller.method().as_str(),
@@ -22,7 +22,7 @@ pub(super) fn whoami(_ask: &Ask<'_>, session: &Session) -> Result<Reply, Problem
         "address": caller.address().to_string(),
         "accessor": caller.accessor(),
         "expires": caller.token_expires().map(|expires| expires.to_string()),
-    })))
+    }))
 }
 
 /// `GET sys/signet/roles?mount=`: the roles that some policy lets the caller use, whatever else it asks for.

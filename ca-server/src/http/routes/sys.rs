@@ -45,8 +45,8 @@ pub(super) fn health(ask: &Ask<'_>) -> Result<Reply, Problem> {
 }
 
 /// `GET sys/seal-status`.
-pub(super) fn seal_status(ask: &Ask<'_>) -> Result<Reply, Problem> {
-    Ok(Reply::bare(
+pub(super) fn seal_status(ask: &Ask<'_>) -> Reply {
+    Reply::bare(
         StatusCode::OK,
         json!({
             "type": "key-file",
@@ -63,13 +63,13 @@ pub(super) fn seal_status(ask: &Ask<'_>) -> Result<Reply, Problem> {
             "recovery_seal": false,
             "storage_type": "sqlite",
         }),
-    ))
+    )
 }
 
 /// `GET sys/leader`: one node, no leader to look for.
-pub(super) fn leader(ask: &Ask<'_>) -> Result<Reply, Problem> {
+pub(super) fn leader(ask: &Ask<'_>) -> Reply {
     let address = ask.authority.config.addresses.first().map_or("", String::as_str);
-    Ok(Reply::bare(
+    Reply::bare(
         StatusCode::OK,
         json!({
             "ha_enabled": false,
@@ -78,12 +78,12 @@ pub(super) fn leader(ask: &Ask<'_>) -> Result<Reply, Problem> {
             "leader_cluster_address": "",
             "performance_standby": false,
         }),
-    ))
+    )
 }
 
 /// `GET sys/init`.
-pub(super) fn init_status() -> Result<Reply, Problem> {
-    Ok(Reply::bare(StatusCode::OK, json!({"initialized": true})))
+pub(super) fn init_status() -> Reply {
+    Reply::bare(StatusCode::OK, json!({"initialized": true}))
 }
 
 /// `PUT sys/init`: a server that answers is initialised.

@@ -19,12 +19,8 @@ use crate::tokens::{TokenEntry, TokenError, TokenHash, TokenSpec};
 const CHOSEN: &str = "token_meta/";
 
 /// `GET auth/token/lookup-self`.
-pub(super) fn lookup_self(ask: &Ask<'_>, session: &Session) -> Result<Reply, Problem> {
-    Ok(Reply::data(described(
-        ask,
-        &session.entry,
-        ask.token().unwrap_or_default(),
-    )))
+pub(super) fn lookup_self(ask: &Ask<'_>, session: &Session) -> Reply {
+    Reply::data(described(ask, &session.entry, ask.token().unwrap_or_default()))
 }
 
 /// `POST auth/token/lookup`.
