@@ -2,6 +2,12 @@
 //!
 //! The bare signature stands first: it is the unit that the others are read in.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    reason = "a benchmark stops by panicking, and criterion's macros make undocumented items"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hint::black_box;

@@ -1,6 +1,12 @@
 //! What a durable record costs, alone and in company: `cargo bench -p signet-ca`. A record waits for an fdatasync, which
 //! all that wait at the same time share.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    reason = "a benchmark stops by panicking, and criterion's macros make undocumented items"
+)]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 

@@ -71,9 +71,11 @@ impl Authority {
         let (data, policies, port) = (folder.folder("data"), folder.folder("policies"), free_port());
         change(&policies);
         let text = format!(
-            "name = \"signet-test\"\naddresses = [\"https://127.0.0.1:{port}\"]\nnode = 3\ndata = {data:?}\n\
-             policies = {policies:?}\n\n[listen]\naddress = \"127.0.0.1:{port}\"\n\n[[mount]]\npath = \"ssh\"\n\
-             ca_key_type = \"ed25519\"\n{config}"
+            "name = \"signet-test\"\naddresses = [\"https://127.0.0.1:{port}\"]\nnode = 3\ndata = \"{}\"\n\
+             policies = \"{}\"\n\n[listen]\naddress = \"127.0.0.1:{port}\"\n\n[[mount]]\npath = \"ssh\"\n\
+             ca_key_type = \"ed25519\"\n{config}",
+            data.display(),
+            policies.display(),
         );
         let file = folder.write("signet.toml", &text);
         let start = ["serve".to_owned(), format!("--config={}", file.display())];

@@ -69,8 +69,9 @@ impl Issuer {
         std::fs::write(&jwks, self.jwks.to_string()).expect("the JWKS file");
         format!(
             "\n[[auth.jwt]]\nmount = \"jwt\"\nissuer = \"{ISSUER}\"\naudiences = [\"signet\"]\nalgorithms = [\"EdDSA\"]\n\
-             jwks_file = {jwks:?}\n\n[[auth.jwt.role]]\nname = \"deploy\"\nbound_claims = {{ branch = \"main\" }}\n\
-             user_claim = \"sub\"\ngroups = [\"ci\"]\nttl = \"30m\"\n"
+             jwks_file = \"{}\"\n\n[[auth.jwt.role]]\nname = \"deploy\"\nbound_claims = {{ branch = \"main\" }}\n\
+             user_claim = \"sub\"\ngroups = [\"ci\"]\nttl = \"30m\"\n",
+            jwks.display()
         )
     }
 }

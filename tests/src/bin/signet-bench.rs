@@ -103,9 +103,9 @@ impl Bench {
         row(
             "start to first answer, ledger empty",
             &format!("{:.0} ms", median(times.clone())),
-            verdict(median(times), 50.0),
+            &verdict(median(times), 50.0),
         );
-        row("resident memory, idle", &format!("{idle:.1} MiB"), verdict(idle, 15.0));
+        row("resident memory, idle", &format!("{idle:.1} MiB"), &verdict(idle, 15.0));
     }
 
     fn drive(&mut self, connections: usize, window: Duration) -> Figures {
@@ -129,11 +129,7 @@ impl Bench {
     fn certificates(&mut self, title: &str) -> Vec<Figures> {
         headline(&format!("certificates over TLS, durable ledger, {title}"));
         let sync = micros(fdatasync(&self.authority.data()));
-        row(
-            "one raw fdatasync of 600 bytes, p50",
-            &format!("{sync:.0} µs"),
-            String::new(),
-        );
+        row("one raw fdatasync of 600 bytes, p50", &format!("{sync:.0} µs"), "");
         [(1, None), (32, Some(4.5)), (256, Some(3.5))]
             .map(|(connections, budget)| {
                 let figures = self.drive(connections, self.extent.window);
@@ -160,11 +156,7 @@ impl Bench {
                 time(&command)
             })
             .collect();
-        row(
-            "wall, CPU",
-            &format!("{:.1} ms, {:.1} ms", wall(&took), cpu(&took)),
-            String::new(),
-        );
+        row("wall, CPU", &format!("{:.1} ms, {:.1} ms", wall(&took), cpu(&took)), "");
     }
 
     /// `ssh … true` against `signet ssh … true`, with the certificate at hand and without, in turn.
@@ -175,8 +167,8 @@ impl Bench {
         ));
         let scene = LoginScene::new(self);
         let (mut plain, mut warm, mut cold) = (Vec::new(), Vec::new(), Vec::new());
-        let mut person = scene.person(&self.authority, &self.tokens[0]);
-        let mut newcomer = scene.person(&self.authority, &self.tokens[1]);
+        let mut person = LoginScene::person(&self.authority, &self.tokens[0]);
+        let mut newcomer = LoginScene::person(&self.authority, &self.tokens[1]);
         time(&scene.signet(&person));
         for _ in 0..self.extent.logins {
             plain.push(time(&scene.ssh()));
@@ -191,7 +183,7 @@ impl Bench {
         row(
             "ssh",
             &format!("wall {:.1} ms, CPU {:.1} ms", wall(&plain), cpu(&plain)),
-            String::new(),
+            "",
         );
         for (name, took, budget) in [("signet ssh, warm", &warm, 1.5), ("signet ssh, cold", &cold, 4.0)] {
             let (more_cpu, ratio) = (cpu(took) - cpu(&plain), wall(took) / wall(&plain));
@@ -203,7 +195,7 @@ impl Bench {
             row(
                 name,
                 &text,
-                format!("{}; wall {}", verdict(more_cpu, budget), verdict(ratio, 1.03)),
+                &format!("{}; wall {}", verdict(more_cpu, budget), verdict(ratio, 1.03)),
             );
         }
         person.new_session();
@@ -219,7 +211,7 @@ impl Bench {
         row(
             "issued for it",
             &format!("in {:.0} s", started.elapsed().as_secs_f64()),
-            String::new(),
+            "",
         );
     }
 
@@ -229,7 +221,7 @@ impl Bench {
         row(
             "start to first answer after kill -9",
             &format!("{took:.0} ms"),
-            verdict(took, 1000.0),
+            &verdict(took, 1000.0),
         );
     }
 
@@ -241,7 +233,7 @@ impl Bench {
         row(
             "start with 10,000 roles, policies, people",
             &format!("{took:.0} ms"),
-            String::new(),
+            "",
         );
         self.certificates("10,000 roles, policies and people")
     }
@@ -257,13 +249,13 @@ impl Bench {
             row(
                 &format!("big over ordinary, {} connections", small.connections),
                 &format!("{ratio:.2} ×"),
-                judged,
+                &judged,
             );
         }
         row(
             "resident memory after all of it",
             &format!("{:.1} MiB", resident_mib(self.authority.pid())),
-            String::new(),
+            "",
         );
     }
 }
@@ -284,7 +276,7 @@ impl LoginScene {
         Self { sshd, key }
     }
 
-    fn person(&self, authority: &Authority, token: &str) -> Person {
+    fn person(authority: &Authority, token: &str) -> Person {
         Person::using(&authority.address())
             .with("SIGNET_TOKEN", token)
             .with("SIGNET_SKIP_VERIFY", "true")
@@ -361,14 +353,14 @@ fn print_figures(figures: &Figures, sync: f64, budget: Option<f64>) {
         |doubt| format!("not judged: {doubt}"),
     );
     let (before, after) = figures.signature;
-    row(&format!("{} connections", figures.connections), &text, judged);
+    row(&format!("{} connections", figures.connections), &text, &judged);
     row(
         "",
         &format!(
             "one signature {before:.1} µs before, {after:.1} µs after; {:.2} cores of other work",
             figures.foreign_cores
         ),
-        String::new(),
+        "",
     );
 }
 
@@ -384,7 +376,7 @@ fn headline(text: &str) {
     println!("\n{text}");
 }
 
-fn row(name: &str, figures: &str, judged: String) {
+fn row(name: &str, figures: &str, judged: &str) {
     println!(
         "  {name:<44} {figures}{}{judged}",
         if judged.is_empty() { "" } else { "   " }

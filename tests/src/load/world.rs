@@ -72,7 +72,7 @@ fn people(size: Size) -> String {
 /// Ten of the others also speak of the benchmark's own role, as in a company where many teams share one.
 fn rule(index: usize, size: Size) -> String {
     let other = format!("other-{}", index % size.roles);
-    let role = if index % 100 == 0 && index < 1_000 {
+    let role = if index.is_multiple_of(100) && index < 1_000 {
         ROLE
     } else {
         &other

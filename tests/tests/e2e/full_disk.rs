@@ -77,12 +77,12 @@ fn a_full_disk_stops_certificates_with_a_clear_error_and_room_brings_them_back()
 
     disk.fill();
     // The ledger may have a little room of its own left; then no more.
-    let mut issued = 1;
-    let refused = (0..100_000).map(|_| sign()).find(|answer| {
-        issued += usize::from(answer.status == 200);
+    let mut granted = 1;
+    let refusal = (0..100_000).map(|_| sign()).find(|answer| {
+        granted += usize::from(answer.status == 200);
         answer.status != 200
     });
-    let refused = refused.expect("a refusal");
+    let refused = refusal.expect("a refusal");
     assert!(
         (500..600).contains(&refused.status),
         "{} {}",
@@ -109,7 +109,7 @@ fn a_full_disk_stops_certificates_with_a_clear_error_and_room_brings_them_back()
         again.text
     );
     let records = authority.records("issue");
-    assert_eq!(records.len(), issued + 1, "as many records as certificates");
+    assert_eq!(records.len(), granted + 1, "as many records as certificates");
     let verified = authority.audit(&["verify"]);
     assert!(
         verified.status.success(),

@@ -33,7 +33,7 @@ impl Scene {
             key,
             folder,
         };
-        let granted = scene.sign(json!({}));
+        let granted = scene.sign(&json!({}));
         assert_eq!(
             granted.status, 200,
             "the row beside which all others stand: {}",
@@ -43,7 +43,7 @@ impl Scene {
     }
 
     /// A request that is granted but for what `change` puts over it.
-    fn sign(&self, change: Value) -> signet_tests::api::Answer {
+    fn sign(&self, change: &Value) -> signet_tests::api::Answer {
         let mut body = json!({"public_key": self.key, "valid_principals": "ubuntu"});
         for (name, value) in change.as_object().unwrap() {
             body[name] = value.clone();
@@ -54,7 +54,7 @@ impl Scene {
     /// Each change is refused with a 400 and no certificate; then the ledger holds one certificate only.
     fn refuses(&self, rows: &[(&str, Value)]) {
         for (name, change) in rows {
-            let answer = self.sign(change.clone());
+            let answer = self.sign(change);
             assert_eq!(answer.status, 400, "{name}: {}", answer.text);
             assert!(
                 !answer.errors().is_empty() && !answer.text.contains("cert-v01"),
@@ -213,7 +213,7 @@ fn subject_keys_that_are_no_keys_are_refused() {
         ),
     ];
     for (name, change) in rows {
-        let answer = scene.sign(change);
+        let answer = scene.sign(&change);
         assert_eq!(answer.status, 400, "{name}: {}", answer.text);
     }
 }
@@ -222,7 +222,7 @@ fn subject_keys_that_are_no_keys_are_refused() {
 fn host_names_outside_the_domain_and_wildcards_are_refused() {
     let host = |name: &str| json!({"cert_type": "host", "valid_principals": name});
     let scene = Scene::new();
-    assert_eq!(scene.sign(host("web-1.example.com")).status, 200);
+    assert_eq!(scene.sign(&host("web-1.example.com")).status, 200);
     let names = [
         "*.example.com",
         "web-1.example.org",
@@ -232,7 +232,7 @@ fn host_names_outside_the_domain_and_wildcards_are_refused() {
         "",
     ];
     for name in names {
-        let answer = scene.sign(host(name));
+        let answer = scene.sign(&host(name));
         assert_eq!(answer.status, 400, "{name}: {}", answer.text);
     }
 }
@@ -250,7 +250,7 @@ fn bodies_that_exhaust_a_parser_are_refused_and_the_server_lives_on() {
     if let Some(answer) = scene.root.try_send("POST", "ssh/sign/wide", Some(&long)) {
         assert_eq!(answer.status, 413, "{}", answer.text);
     }
-    assert_eq!(scene.sign(json!({})).status, 200);
+    assert_eq!(scene.sign(&json!({})).status, 200);
 }
 
 #[test]

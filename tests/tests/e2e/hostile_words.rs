@@ -18,7 +18,7 @@ fn cve_2023_51385_destinations_that_a_shell_or_ssh_would_obey_are_refused() {
         format!("`{touch}`@host"),
         format!("root@host;{touch}"),
         format!("root@host\n{touch}"),
-        format!("a'b@host"),
+        "a'b@host".to_owned(),
         "root@%h".to_owned(),
     ];
     for destination in destinations {
