@@ -10,5 +10,8 @@ use signet_ca::command;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The heap is a few megabytes in small pieces: a huge page would be cleared and kept for each of them, which is most
+    // of the time to start and of the memory at rest. A kernel that does not know the call has no such pages.
+    rustix::thread::disable_transparent_huge_pages(true).ok();
     command::run(Cli::parse())
 }
