@@ -13,16 +13,7 @@ pub(crate) fn run(arguments: &[&str]) -> crate::Chore {
         return Err(format!("unknown flag `{unknown}`; known: --quick"));
     }
     provide(&[COMPILERS, OPENSSH])?;
-    let bins = [
-        "--bin",
-        "signet",
-        "--bin",
-        "signet-ca",
-        "--bin",
-        "signet-load",
-        "--bin",
-        "signet-bench",
-    ];
+    let bins = ["--bin", "signet", "--bin", "signet-ca", "--bin", "signet-bench"];
     process::run(&[&["cargo", "build", "--release", "--workspace"], bins.as_slice()].concat())?;
     let program = target("release").join("signet-bench").display().to_string();
     let line: Vec<&str> = std::iter::once(program.as_str())
