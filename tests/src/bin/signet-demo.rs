@@ -64,14 +64,19 @@ fn main() {
     let key_id = between(&logged, " ID ", " (serial");
 
     say("6. What the ledger knows about that serial");
-    println!("   $ signet-ca audit search --serial {serial}");
-    let found = authority.audit(&["search", "--serial", serial]);
-    let record = text(&found);
-    print_indented(&record);
-    assert!(
-        record.contains(serial) && record.contains(key_id),
-        "the ledger names the serial and the key ID of the login"
+    println!(
+        "   $ signet-ca audit search --serial {serial} {}",
+        authority.data().display()
     );
+    print_indented(&text(&authority.audit(&["search", "--serial", serial])));
+    let found = text(&authority.audit(&["search", "--serial", serial, "--format=json"]));
+    let record: serde_json::Value = serde_json::from_str(&found).expect("one record");
+    println!(
+        "   by policy {}, person {}, from {}",
+        record["policies"], record["person"], record["address"]
+    );
+    assert_eq!(record["serial"], serial, "the ledger names the serial of the login");
+    assert_eq!(record["key_id"], key_id, "and its key ID");
 
     say(&format!(
         "Done: one login, one record, the same serial {serial} in both"
