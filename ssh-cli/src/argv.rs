@@ -38,16 +38,15 @@ pub enum ArgvError {
     NotUtf8,
 }
 
-/// Rewrites `words` (with the program's name first) for clap.
+/// Rewrites `words` (with the program's name first) for clap. `root` has been built ([`Command::build`]), so that the
+/// program builds the tree once and parses with the same one.
 ///
 /// # Errors
 /// [`ArgvError`], before anything has run.
 pub fn rewrite(root: &Command, words: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, ArgvError> {
-    let mut root = root.clone();
-    root.build();
     let mut words = words.into_iter();
     let mut out: Vec<OsString> = words.next().into_iter().collect();
-    let mut verb = &root;
+    let mut verb = root;
     while let Some(word) = words.next() {
         let Some(text) = word.to_str() else {
             if word.as_encoded_bytes().starts_with(b"-") {

@@ -26,7 +26,7 @@ pub mod vault;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use cli::{Cli, Verb};
 use config::Environment;
@@ -39,8 +39,11 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn dispatch(words: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<u8, Failure> {
-    let words = argv::rewrite(&Cli::command(), words)?;
-    let cli = match Cli::try_parse_from(words) {
+    let mut tree = Cli::command();
+    tree.build();
+    let words = argv::rewrite(&tree, words)?;
+    let parsed = tree.try_get_matches_from_mut(words);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => return output::text(&error.render().to_string()).map(|()| 0),
         Err(error) => return Err(report::from_clap(&error)),

@@ -7,7 +7,9 @@ fn rewritten(line: &[&str]) -> Result<Vec<String>, ArgvError> {
     let words = std::iter::once("signet")
         .chain(line.iter().copied())
         .map(OsString::from);
-    let out = rewrite(&Cli::command(), words)?;
+    let mut tree = Cli::command();
+    tree.build();
+    let out = rewrite(&tree, words)?;
     Ok(out
         .into_iter()
         .skip(1)
