@@ -121,19 +121,13 @@ pub fn plain(value: &Value) -> String {
 /// # Errors
 /// A usage error that names the fields there are.
 pub fn field(data: &Value, name: &str) -> Result<(), Failure> {
-    match data.get(name) {
-        Some(value) => text(&format!("{}\n", plain(value).trim_end())),
-        None => {
-            let known: Vec<&str> = data
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(name, _)| name.as_str())
-                .collect();
-            Err(Failure::usage(format!("there is no field `{name}` in the answer"))
-                .hint(format!("there are: {}", known.join(", "))))
-        }
-    }
+    let Some(value) = data.get(name) else {
+        let fields = data.as_object().into_iter().flatten();
+        let known: Vec<&str> = fields.map(|(name, _)| name.as_str()).collect();
+        return Err(Failure::usage(format!("there is no field `{name}` in the answer"))
+            .hint(format!("there are: {}", known.join(", "))));
+    };
+    text(&format!("{}\n", plain(value).trim_end()))
 }
 
 /// JSON's strings and scalars are YAML's, so only the nesting is laid out anew.

@@ -101,14 +101,13 @@ impl Failure {
     /// The lines as they are printed.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut lines = format!("error: {}\n", escape_lines(&self.what));
-        for cause in &self.causes {
-            lines.push_str(&format!("cause: {}\n", escape_lines(cause)));
-        }
-        if let Some(hint) = &self.hint {
-            lines.push_str(&format!("hint: {}\n", escape_lines(hint)));
-        }
-        lines
+        let causes = self.causes.iter().map(|cause| ("cause", cause));
+        let hint = self.hint.iter().map(|hint| ("hint", hint));
+        std::iter::once(("error", &self.what))
+            .chain(causes)
+            .chain(hint)
+            .flat_map(|(label, text)| [label, ": ", &escape_lines(text), "\n"].map(str::to_owned))
+            .collect()
     }
 }
 

@@ -23,20 +23,20 @@ pub fn user(ssh: &str, destination: &Destination, home: Option<&Path>) -> Option
 
 fn mentions_user(config_file: Option<&OsString>, home: Option<&Path>) -> bool {
     // With -F, ssh reads that file and no other.
-    let files = match config_file {
-        Some(file) => vec![PathBuf::from(file)],
-        None => {
-            let mut files: Vec<PathBuf> = home.map(|home| home.join(".ssh/config")).into_iter().collect();
-            files.push(Path::new(SYSTEM).join("ssh_config"));
-            let drop_ins = std::fs::read_dir(Path::new(SYSTEM).join("ssh_config.d"));
-            files.extend(drop_ins.into_iter().flatten().flatten().map(|entry| entry.path()));
-            files
-        }
-    };
+    let files = config_file.map_or_else(|| own_files(home), |file| vec![PathBuf::from(file)]);
     files
         .iter()
         .filter_map(|path| std::fs::read_to_string(path).ok())
         .any(|text| text.lines().any(decides_user))
+}
+
+/// The person's file and the system's, with its drop-ins.
+fn own_files(home: Option<&Path>) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = home.map(|home| home.join(".ssh/config")).into_iter().collect();
+    files.push(Path::new(SYSTEM).join("ssh_config"));
+    let drop_ins = std::fs::read_dir(Path::new(SYSTEM).join("ssh_config.d"));
+    files.extend(drop_ins.into_iter().flatten().flatten().map(|entry| entry.path()));
+    files
 }
 
 /// A `User` line, or an `Include` of files not looked at here.

@@ -14,7 +14,7 @@ const SIGN_RESPONSE: u8 = 14;
 /// `SSH_AGENT_RSA_SHA2_512`: without it an RSA key signs with SHA-1.
 const RSA_SHA2_512: u32 = 4;
 /// A touch on a security key takes a while; a dead agent must not take for ever.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The ssh-agent is of no use.
 #[derive(Debug, thiserror::Error)]

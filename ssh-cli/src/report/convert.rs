@@ -44,13 +44,13 @@ impl From<ArgvError> for Failure {
             } if verb == "signet ssh" => {
                 failure.hint("options for ssh stand behind the host, or behind `--` in front of it")
             }
-            ArgvError::UnknownFlag {
-                verb, nearest: None, ..
-            } => failure.hint(format!("see `{verb} -help`")),
             ArgvError::UnknownVerb {
                 nearest: Some(near), ..
             } => failure.hint(format!("did you mean `{near}`?")),
-            ArgvError::UnknownVerb {
+            ArgvError::UnknownFlag {
+                verb, nearest: None, ..
+            }
+            | ArgvError::UnknownVerb {
                 verb, nearest: None, ..
             } => failure.hint(format!("see `{verb} -help`")),
             ArgvError::MissingValue(flag) => failure.hint(format!("write `{flag}=…`")),

@@ -1,5 +1,7 @@
 //! Help and error reports, letter by letter.
 
+use std::process::Output;
+
 use crate::world::{World, stderr, stdout};
 
 fn normal(world: &World, text: &str) -> String {
@@ -59,30 +61,21 @@ fn every_error_says_what_why_and_what_next() {
         ("unknown field", &["whoami", "-field=x"]),
         ("unknown format", &["whoami", "-format=xml"]),
     ];
-    let mut all = String::new();
-    for (name, words) in rows {
-        let output = world.run(words);
+    let report = |name: &str, output: &Output| {
         let code = output.status.code().unwrap();
-        all.push_str(&format!("--- {name} ({code})\n{}", normal(&world, &stderr(&output))));
-    }
+        format!("--- {name} ({code})\n{}", normal(&world, &stderr(output)))
+    };
+    let mut all: Vec<String> = rows
+        .iter()
+        .map(|(name, words)| report(name, &world.run(words)))
+        .collect();
     let mut token = world.signet(&["whoami"]);
     let output = token.env("SIGNET_TOKEN", "hvs.bad").output().unwrap();
-    all.push_str(&format!(
-        "--- bad token ({})\n{}",
-        output.status.code().unwrap(),
-        stderr(&output)
-    ));
-    let output = world
-        .signet(&["ssh", "-role=r", "u@h"])
-        .env_remove("SIGNET_TOKEN")
-        .output()
-        .unwrap();
-    all.push_str(&format!(
-        "--- no token ({})\n{}",
-        output.status.code().unwrap(),
-        stderr(&output)
-    ));
-    insta::assert_snapshot!("reports", all);
+    all.push(report("bad token", &output));
+    let mut ssh = world.signet(&["ssh", "-role=r", "u@h"]);
+    let output = ssh.env_remove("SIGNET_TOKEN").output().unwrap();
+    all.push(report("no token", &output));
+    insta::assert_snapshot!("reports", all.concat());
 }
 
 #[test]
