@@ -67,6 +67,8 @@ fn a_full_disk_stops_certificates_with_a_clear_error_and_room_brings_them_back()
         |policies| team.install(policies),
         &issuer.config(outside.path()),
     );
+    // Values end in reverse order: the disk is unmounted before the folder that it lies in is removed.
+    let disk = disk;
     let api = authority.api(&authority.ci_token(&issuer));
     let subject = KeyFile::ed25519(outside.path(), "subject").public_line();
     let sign = || -> Answer {
