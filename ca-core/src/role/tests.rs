@@ -48,6 +48,21 @@ fn what_was_read_back_can_be_written_again() {
 }
 
 #[test]
+fn a_list_does_not_become_anything_when_it_is_read_again() {
+    for lists in [
+        r#""allowed_users":"*,","allowed_domains":" *""#,
+        r#""allowed_users":",*,,","allowed_extensions":"*,""#,
+        r#""allowed_critical_options":",""#,
+        r#""allowed_critical_options":"*","allowed_extensions":"," "#,
+    ] {
+        let role = from_json(&format!(r#"{{"key_type":"ca","allow_user_certificates":true,{lists}}}"#)).unwrap();
+        let again = from_json(&role.vault_fields().to_string()).unwrap();
+        assert_eq!(again, role, "{lists}");
+        assert_eq!(role.allowed_users().star, Star::None, "{lists}");
+    }
+}
+
+#[test]
 fn vault_refuses_with_vaults_texts() {
     let rows = [
         ("{}", "missing key type"),

@@ -166,13 +166,13 @@ impl Role {
             "allow_user_key_ids": self.caller_chooses_key_id,
             "allowed_critical_options": match &self.allowed_critical_options {
                 OptionRule::Any => String::new(),
-                OptionRule::Listed(names) => joined(names),
+                OptionRule::Listed(names) => unlike("", joined(names)),
             },
             "allowed_domains": names_as_written(&self.allowed_domains),
             "allowed_domains_template": self.allowed_domains.templated,
             "allowed_extensions": match &self.allowed_extensions {
                 OptionRule::Any => "*".to_owned(),
-                OptionRule::Listed(names) => joined(names),
+                OptionRule::Listed(names) => unlike("*", joined(names)),
             },
             "allowed_user_key_lengths": lengths,
             "allowed_users": names_as_written(&self.allowed_users),
@@ -219,7 +219,7 @@ fn name_rule(text: &str, templated: bool) -> NameRule {
 
 fn names_as_written(rule: &NameRule) -> String {
     match rule.star {
-        Star::None => rule.names.join(","),
+        Star::None => unlike("*", rule.names.join(",")),
         Star::AllButRoot | Star::All => rule
             .names
             .iter()
@@ -228,6 +228,15 @@ fn names_as_written(rule: &NameRule) -> String {
             .collect::<Vec<_>>()
             .join(","),
     }
+}
+
+/// SECURITY: roles are kept as they are read back. A list written `*,` or `,` allows what it lists, and must not become the
+/// one text that allows anything when it is read again; an empty item more changes nothing else.
+fn unlike(anything: &str, mut list: String) -> String {
+    if list == anything {
+        list.push(',');
+    }
+    list
 }
 
 /// `""` is none, `*` is any; items are not trimmed, so one with a blank in front never matches, as on Vault.
