@@ -218,6 +218,12 @@ pub enum MountError {
         /// The mount that is there.
         path: String,
     },
+    /// Another request deleted the mount in the meantime.
+    #[error("the mount {path}/ was deleted")]
+    Deleted {
+        /// Where it was.
+        path: String,
+    },
     /// A stored thing cannot be read.
     #[error("the stored {what} cannot be read")]
     Damaged {

@@ -337,6 +337,7 @@ impl From<MountError> for Problem {
         match error {
             MountError::Path { .. } => Self::refused("mount-path-invalid", error.to_string()),
             MountError::InUse { .. } => Self::refused("mount-path-in-use", error.to_string()),
+            MountError::Deleted { .. } => Self::refused("no-such-mount", error.to_string()),
             MountError::Damaged { .. }
             | MountError::Key(_)
             | MountError::Barrier(_)

@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
 use signet_core::role::Role;
 use signet_core::signer::SoftwareSigner;
+use tokio::sync::MutexGuard;
 
 use super::MountError;
 use crate::keyring::Keyring;
@@ -23,7 +24,7 @@ pub struct Mount {
     roles: RwLock<BTreeMap<String, Arc<Role>>>,
     keyring: Arc<Keyring>,
     /// Changes of one mount happen one after the other, in memory as in the store.
-    changing: tokio::sync::Mutex<()>,
+    changing: tokio::sync::Mutex<Life>,
 }
 
 /// What can be tuned.
@@ -41,6 +42,15 @@ pub(super) struct Stored {
     pub(super) accessor: String,
     #[serde(flatten)]
     pub(super) settings: Settings,
+}
+
+/// Whether a mount can still be changed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    #[default]
+    There,
+    /// Deleted, though a request may still hold it. What it wrote now would belong to nothing in the store.
+    Deleted,
 }
 
 /// Whether a CA key was put in place.
@@ -112,7 +122,7 @@ impl Mount {
         default_ttl: Option<u64>,
         max_ttl: Option<u64>,
     ) -> Result<(), MountError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change_begins().await?;
         let mut settings = Settings::clone(&self.settings.load());
         settings.description = description.unwrap_or(settings.description);
         settings.default_ttl = default_ttl.unwrap_or(settings.default_ttl);
@@ -137,7 +147,7 @@ impl Mount {
     /// # Errors
     /// [`MountError`]; there is no CA key then.
     pub async fn set_signer(&self, signer: SoftwareSigner) -> Result<Created, MountError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change_begins().await?;
         if self.signer.load().is_some() {
             return Ok(Created::AlreadyConfigured);
         }
@@ -152,17 +162,17 @@ impl Mount {
     /// # Errors
     /// The store's failure; the key is then still there.
     pub async fn delete_signer(&self) -> Result<bool, MountError> {
-        let _changing = self.changing.lock().await;
-        if self.signer.load().is_none() {
+        let _changing = self.change_begins().await?;
+        // Out of memory first: whoever asked for this may hang up at any await, and the key must not sign on.
+        let Some(signer) = self.signer.swap(None) else {
             return Ok(false);
+        };
+        let change = Change::Delete(Table::CaKeys, self.uuid.clone());
+        let deleted = self.keyring.store().apply(vec![change]).durable().await;
+        if deleted.is_err() {
+            self.signer.store(Some(signer));
         }
-        self.keyring
-            .store()
-            .apply(vec![Change::Delete(Table::CaKeys, self.uuid.clone())])
-            .durable()
-            .await?;
-        self.signer.store(None);
-        Ok(true)
+        Ok(deleted.map(|()| true)?)
     }
 
     /// A role that was written over the API. Those of files come first: see `Authority::role`.
@@ -202,7 +212,7 @@ impl Mount {
     /// # Errors
     /// The store's failure; the old role then stays.
     pub async fn put_role(&self, role: Role) -> Result<(), MountError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.change_begins().await?;
         let json = role.vault_fields().to_string().into_bytes();
         self.keyring
             .store()
@@ -218,21 +228,23 @@ impl Mount {
     /// # Errors
     /// The store's failure; the role is then still there.
     pub async fn delete_role(&self, name: &str) -> Result<bool, MountError> {
-        let _changing = self.changing.lock().await;
-        if self.role(name).is_none() {
-            return Ok(false);
-        }
-        self.keyring
-            .store()
-            .apply(vec![Change::Delete(Table::Roles, self.role_key(name))])
-            .durable()
-            .await?;
-        Ok(self
+        let _changing = self.change_begins().await?;
+        // Out of memory first, as with the CA key.
+        let removed = self
             .roles
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(name)
-            .is_some())
+            .remove(name);
+        let Some(role) = removed else { return Ok(false) };
+        let change = Change::Delete(Table::Roles, self.role_key(name));
+        let deleted = self.keyring.store().apply(vec![change]).durable().await;
+        if deleted.is_err() {
+            self.roles
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(name.to_owned(), role);
+        }
+        Ok(deleted.map(|()| true)?)
     }
 
     pub(super) fn load_signer(&self, signer: SoftwareSigner) {
@@ -252,7 +264,7 @@ impl Mount {
     }
 
     pub(super) async fn delete_everything(&self) -> Result<(), MountError> {
-        let _changing = self.changing.lock().await;
+        let mut life = self.changing.lock().await;
         let mut changes: Vec<Change> = self
             .role_names()
             .iter()
@@ -260,10 +272,26 @@ impl Mount {
             .collect();
         changes.push(Change::Delete(Table::CaKeys, self.uuid.clone()));
         changes.push(Change::Delete(Table::Mounts, self.path.clone()));
-        self.keyring.store().apply(changes).durable().await?;
-        // A request that still holds this mount must not sign any more.
-        self.signer.store(None);
-        Ok(())
+        // A request that still holds this mount must not sign nor write any more.
+        *life = Life::Deleted;
+        let signer = self.signer.swap(None);
+        let deleted = self.keyring.store().apply(changes).durable().await;
+        if deleted.is_err() {
+            *life = Life::There;
+            self.signer.store(signer);
+        }
+        Ok(deleted?)
+    }
+
+    /// Waits for the mount's other changes.
+    async fn change_begins(&self) -> Result<MutexGuard<'_, Life>, MountError> {
+        let life = self.changing.lock().await;
+        match *life {
+            Life::There => Ok(life),
+            Life::Deleted => Err(MountError::Deleted {
+                path: self.path.clone(),
+            }),
+        }
     }
 
     fn change_to(&self, settings: &Settings) -> Change {

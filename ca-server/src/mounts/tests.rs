@@ -81,6 +81,26 @@ async fn a_deleted_mount_leaves_no_key_and_signs_no_more() {
 }
 
 #[tokio::test]
+async fn what_is_written_to_a_deleted_mount_does_not_keep_the_store_from_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = keyring(folder.path(), 7).unwrap();
+    let mounts = Mounts::open(Arc::clone(&keyring)).unwrap();
+    // As a request that makes an RSA key for seconds holds it.
+    let held = mounts.create(&config("ssh")).await.unwrap();
+    mounts.delete("ssh").await.unwrap();
+    let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
+    for refused in [
+        held.set_signer(signer).await.map(|_| ()),
+        held.put_role(role("a")).await,
+        held.tune(None, Some(60), None).await,
+    ] {
+        assert!(matches!(refused, Err(MountError::Deleted { .. })), "{refused:?}");
+    }
+    assert!(held.signer().is_none());
+    assert!(Mounts::open(keyring).unwrap().list().is_empty());
+}
+
+#[tokio::test]
 async fn overlapping_and_odd_paths_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
