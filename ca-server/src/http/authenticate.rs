@@ -1,13 +1,13 @@
 //! Token to caller. The only place that makes a [`Caller`], and therefore the only place to ask who somebody is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use signet_core::caller::{AuthMethod, Caller, CallerParts};
-use signet_core::people::Person;
+use signet_core::people::{People, Person};
 use signet_core::policy_set::PolicySet;
 use signet_core::time::UnixTime;
 
@@ -62,22 +62,39 @@ pub(super) fn authenticate(
         person: entry.person.clone(),
         display_name: entry.display_name.clone(),
         method: entry.method,
-        groups: groups(person, &entry),
+        groups: groups(&policy.people, person, &entry),
         policies: entry.policies.clone(),
         address: peer,
         accessor: entry.accessor.clone(),
         token_expires: entry.expires,
-        metadata: entry.metadata.clone(),
+        metadata: metadata(person, &entry),
     });
     Ok(Session { caller, entry })
 }
 
-fn groups(person: Option<&Person>, entry: &TokenEntry) -> BTreeSet<String> {
+/// SECURITY: a group whose members people.toml lists has those members and no others, whatever an identity provider or
+/// whoever names groups there puts in a claim. Only a group in `login_groups` comes with a login.
+fn groups(people: &People, person: Option<&Person>, entry: &TokenEntry) -> BTreeSet<String> {
+    let brought = entry
+        .groups
+        .iter()
+        .filter(|group| people.login_groups().contains(*group) || !people.groups().contains(*group))
+        .cloned();
     match person {
         // Names in people.toml belong to logins by SSH key; a name that an identity provider chose must not match one.
-        Some(person) if entry.method == AuthMethod::SshKey => person.groups() | &entry.groups,
-        _ => entry.groups.clone(),
+        Some(person) if entry.method == AuthMethod::SshKey => person.groups().iter().cloned().chain(brought).collect(),
+        _ => brought.collect(),
     }
+}
+
+/// What templates of roles may use: what people.toml says of the person now, under what the login itself proved.
+fn metadata(person: Option<&Person>, entry: &TokenEntry) -> BTreeMap<String, String> {
+    let mut metadata = match person {
+        Some(person) if entry.method == AuthMethod::SshKey => person.metadata().clone(),
+        _ => BTreeMap::new(),
+    };
+    metadata.extend(entry.metadata.clone());
+    metadata
 }
 
 fn still_listed(person: Option<&Person>, entry: &TokenEntry) -> Result<(), Problem> {

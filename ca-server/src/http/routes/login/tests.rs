@@ -135,6 +135,16 @@ impl Site {
         self.post("auth/ssh-key/login", body).await
     }
 
+    async fn whoami(&self, token: &str) -> Value {
+        let request = Request::get("/v1/sys/signet/whoami").header("x-vault-token", token);
+        let response = router(Arc::clone(&self.authority))
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice::<Value>(&bytes).unwrap()["data"].clone()
+    }
+
     async fn jwt_login(&self, claims: &Value) -> Answer {
         self.post(
             "auth/ci/login",
@@ -356,6 +366,48 @@ async fn a_login_with_a_jwt_gives_a_token_under_the_issuers_own_names() {
         (&json!("login"), &json!("ci/repo:acme/app"))
     );
     assert_eq!(record["metadata"]["issuer"], "https://id.example.com");
+}
+
+#[tokio::test]
+async fn a_claim_cannot_join_a_group_whose_members_people_toml_lists() {
+    let data = |config: &mut Config| {
+        for auth in &mut config.auth.jwt {
+            for role in auth.roles.values_mut() {
+                role.rules.groups_claim = Some("groups".to_owned());
+            }
+        }
+    };
+    let site = Site::with(data);
+    site.authority.set_policy(people(
+        "groups = [\"admins\", \"both\"]\nlogin_groups = [\"ci\", \"both\"]\n",
+    ));
+    let mut claims = claims();
+    claims["groups"] = json!(["admins", "both", "unheard-of"]);
+    let answer = site.jwt_login(&claims).await;
+    let token = answer.body["auth"]["client_token"].as_str().unwrap();
+    let whoami = site.whoami(token).await;
+    assert_eq!(whoami["groups"], json!(["both", "ci", "unheard-of"]));
+}
+
+#[tokio::test]
+async fn metadata_of_people_toml_is_the_persons_now_and_never_instead_of_what_was_proved() {
+    let site = Site::open();
+    let answer = site.ssh_key_login(signed(&key(1), &site.nonce().await)).await;
+    let token = answer.body["auth"]["client_token"].as_str().unwrap();
+    let entry = site.authority.tokens.check(token, NOW).unwrap();
+    site.authority.set_policy(people(&format!(
+        "[people.alice]\nkeys = [\"{}\"]\nmetadata = {{ unix = \"al\", key_fingerprint = \"x\" }}\n",
+        line(&key(1))
+    )));
+    let policy = site.authority.policy();
+    let address = "192.0.2.7".parse().unwrap();
+    let session =
+        crate::http::authenticate::authenticate(&site.authority.tokens, &policy, Some(token), address, NOW).unwrap();
+    assert_eq!(session.caller.metadata()["unix"], "al");
+    assert_eq!(
+        session.caller.metadata()["key_fingerprint"],
+        entry.metadata["key_fingerprint"]
+    );
 }
 
 #[tokio::test]
