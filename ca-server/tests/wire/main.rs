@@ -3,4 +3,5 @@
 mod desk;
 mod guards;
 mod hostile;
+mod tokens;
 mod transcripts;

@@ -19,8 +19,10 @@ const PATHS_MAX: usize = 100;
 pub(super) fn health(ask: &Ask<'_>) -> Result<Reply, Problem> {
     let status = match ask.fields.int("activecode")? {
         None => StatusCode::OK,
+        // 1xx announces another answer, which never comes.
         Some(code) => u16::try_from(code)
             .ok()
+            .filter(|code| (200..600).contains(code))
             .and_then(|code| StatusCode::from_u16(code).ok())
             .ok_or_else(|| Problem::refused("field-invalid", "activecode is not a status code"))?,
     };

@@ -99,6 +99,11 @@ async fn revoked(ask: &Ask<'_>, session: &Session, hash: TokenHash) -> Result<Re
 /// `POST auth/token/create` and `create-orphan`.
 pub(super) async fn create(ask: &Ask<'_>, permit: &Permit, orphan: bool) -> Result<Reply, Problem> {
     let session = permit.session();
+    if session.entry.num_uses > 0 {
+        // A child would have all the uses that its parent was not given.
+        let text = "restricted use token cannot generate child tokens";
+        return Err(Problem::refused("token-uses-limited", text));
+    }
     refuse_what_is_not_offered(ask)?;
     let orphan = orphan || asks_for_orphan(ask, session)?;
     let spec = spec(ask, session, orphan)?;
@@ -156,8 +161,8 @@ fn has_sudo(ask: &Ask<'_>, session: &Session) -> bool {
         .is_ok()
 }
 
-/// What the new token is. A child stays its parent's person, with the same proof and the same groups; an orphan, and what
-/// root makes, is nobody but its name and its policies.
+/// What the new token is. A child stays its parent's person, with the same proof and the same groups; what root makes is
+/// nobody but its name and its policies.
 fn spec(ask: &Ask<'_>, session: &Session, orphan: bool) -> Result<TokenSpec, Problem> {
     let (parent, caller) = (&session.entry, &session.caller);
     let period = ask.fields.duration_secs("period")?.unwrap_or(0);
@@ -196,8 +201,10 @@ fn spec(ask: &Ask<'_>, session: &Session, orphan: bool) -> Result<TokenSpec, Pro
     Ok(TokenSpec {
         person: if inherits {
             parent.person.clone()
-        } else {
+        } else if caller.is_root() {
             format!("token/{display_name}")
+        } else {
+            orphan_of(&parent.person)
         },
         method: if inherits { parent.method } else { AuthMethod::Token },
         groups: if inherits {
@@ -218,6 +225,16 @@ fn spec(ask: &Ask<'_>, session: &Session, orphan: bool) -> Result<TokenSpec, Pro
         path: ask.path.to_owned(),
         display_name,
     })
+}
+
+/// Whom an orphan stands for. Its maker chose the display name, so that must not make it a person of root's: those are
+/// `token/token-…`.
+fn orphan_of(maker: &str) -> String {
+    if maker.starts_with("token/") {
+        maker.to_owned()
+    } else {
+        format!("token/of/{maker}")
+    }
 }
 
 /// The policies asked for, or the parent's own. Never more than the parent has.
