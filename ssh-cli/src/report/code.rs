@@ -61,6 +61,7 @@ codes! {
     PersonRemoved = "person-removed",
     KeyRemoved = "key-removed",
     LoginRefused = "login-refused",
+    LoginUnavailable = "login-unavailable",
     NoSuchMount = "no-such-mount",
     NoSuchPath = "no-such-path",
     VerbNotSupported = "verb-not-supported",
@@ -70,7 +71,32 @@ codes! {
     NotOffered = "not-offered",
     TooManyTokens = "too-many-tokens",
     RateLimited = "rate-limited",
-    Sealed = "sealed",
+    MediaTypeNotSupported = "media-type-not-supported",
+    BodyBroken = "body-broken",
+    JsonInvalid = "json-invalid",
+    JsonTooDeep = "json-too-deep",
+    FieldMissing = "field-missing",
+    TooManyPaths = "too-many-paths",
+    RoleInvalid = "role-invalid",
+    RoleInFile = "role-in-file",
+    MountPathInvalid = "mount-path-invalid",
+    MountPathInUse = "mount-path-in-use",
+    MountTypeNotOffered = "mount-type-not-offered",
+    MountTtlInvalid = "mount-ttl-invalid",
+    KeyTypeInvalid = "key-type-invalid",
+    CaKeyInvalid = "ca-key-invalid",
+    CaKeyMismatch = "ca-key-mismatch",
+    CaKeyExists = "ca-key-exists",
+    TokenUnknown = "token-unknown",
+    TokenNotRenewable = "token-not-renewable",
+    TokenTooDeep = "token-too-deep",
+    TokenUsesLimited = "token-uses-limited",
+    AccessorUnknown = "accessor-unknown",
+    SudoRequired = "sudo-required",
+    RootRequired = "root-required",
+    PoliciesNotSubset = "policies-not-subset",
+    AlreadyInitialized = "already-initialized",
+    MetricsLoopbackOnly = "metrics-loopback-only",
     LedgerUnavailable = "ledger-unavailable",
     Internal = "internal",
 }
@@ -81,17 +107,18 @@ impl ServerCode {
     pub const fn exit(self) -> Exit {
         match self {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,
-            Self::RateLimited | Self::Sealed | Self::LedgerUnavailable | Self::TooManyTokens => Exit::Later,
+            Self::RateLimited | Self::LedgerUnavailable | Self::TooManyTokens | Self::LoginUnavailable => Exit::Later,
             Self::Internal
             | Self::CaKeyMissing
             | Self::NoSuchMount
             | Self::NoSuchPath
             | Self::VerbNotSupported
             | Self::NothingThere
-            | Self::NotOffered => Exit::Failed,
-            Self::PathInvalid | Self::BodyTooLarge | Self::PersonRemoved | Self::KeyRemoved | Self::LoginRefused => {
-                Exit::Refused
-            }
+            | Self::NotOffered
+            | Self::MediaTypeNotSupported
+            | Self::BodyBroken
+            | Self::JsonInvalid
+            | Self::JsonTooDeep => Exit::Failed,
             Self::UnknownRole
             | Self::NoPolicyPermits
             | Self::PolicyForbids
@@ -117,7 +144,34 @@ impl ServerCode {
             | Self::CriticalOptionsNotAllowed
             | Self::ExtensionsNotAllowed
             | Self::OptionInvalid
-            | Self::FieldInvalid => Exit::Refused,
+            | Self::FieldInvalid
+            | Self::FieldMissing
+            | Self::PathInvalid
+            | Self::BodyTooLarge
+            | Self::PersonRemoved
+            | Self::KeyRemoved
+            | Self::LoginRefused
+            | Self::TooManyPaths
+            | Self::RoleInvalid
+            | Self::RoleInFile
+            | Self::MountPathInvalid
+            | Self::MountPathInUse
+            | Self::MountTypeNotOffered
+            | Self::MountTtlInvalid
+            | Self::KeyTypeInvalid
+            | Self::CaKeyInvalid
+            | Self::CaKeyMismatch
+            | Self::CaKeyExists
+            | Self::TokenUnknown
+            | Self::TokenNotRenewable
+            | Self::TokenTooDeep
+            | Self::TokenUsesLimited
+            | Self::AccessorUnknown
+            | Self::SudoRequired
+            | Self::RootRequired
+            | Self::PoliciesNotSubset
+            | Self::AlreadyInitialized
+            | Self::MetricsLoopbackOnly => Exit::Refused,
         }
     }
 
@@ -171,7 +225,36 @@ impl ServerCode {
             Self::TooManyTokens => "`signet logout` where you no longer need a token, then try again",
             Self::CaKeyMissing => "the mount has no CA key yet: POST <mount>/config/ca makes one",
             Self::RateLimited => "wait a minute, then try again",
-            Self::Sealed => "the authority must be unsealed by whoever runs it",
+            Self::LoginUnavailable => {
+                "try again in a minute; if it stays, the authority cannot reach the issuer's keys"
+            }
+            Self::MediaTypeNotSupported => "send plain JSON, without a Content-Encoding",
+            Self::BodyBroken => "check the network and the proxies on the way, then try again",
+            Self::JsonInvalid | Self::JsonTooDeep => "send one JSON object, as Vault's API has it",
+            Self::FieldMissing => "name the missing field; the text says which",
+            Self::TooManyPaths => "ask about fewer paths at once",
+            Self::RoleInvalid => "correct the role's document; the text says where",
+            Self::RoleInFile => "change the role's file in the policies folder and reload the server",
+            Self::MountPathInvalid => "use letters, digits, `-`, `_` and `.` between slashes",
+            Self::MountPathInUse => "choose another path, or tune the mount that is there",
+            Self::MountTypeNotOffered => "mount type `ssh`; there is no other",
+            Self::MountTtlInvalid => "write default_lease_ttl no longer than max_lease_ttl, like 30m",
+            Self::KeyTypeInvalid => "use ed25519, ec (256, 384, 521 bits) or rsa (2048, 3072, 4096, 8192 bits)",
+            Self::CaKeyInvalid => "give an OpenSSH private key without a passphrase and its public key, or neither",
+            Self::CaKeyMismatch => "give the public key that belongs to the private key, or leave it out",
+            Self::CaKeyExists => {
+                "hosts trust the CA key that is there; DELETE <mount>/config/ca first if that is meant"
+            }
+            Self::TokenUnknown => "the token has ended or was never made here; `signet login` makes one",
+            Self::TokenNotRenewable => "`signet login` again when it ends",
+            Self::TokenTooDeep => "make the token from one nearer to the root, or as an orphan",
+            Self::TokenUsesLimited => "use a token without a limit of uses for this",
+            Self::AccessorUnknown => "the token has ended, or the accessor is misspelt",
+            Self::SudoRequired => "a policy must permit `sudo` on this path",
+            Self::RootRequired => "only a root token may make one",
+            Self::PoliciesNotSubset => "leave out the policies that your own token lacks",
+            Self::AlreadyInitialized => "nothing is left to do; log in",
+            Self::MetricsLoopbackOnly => "ask from the machine itself, or /v1/sys/metrics with a token",
             Self::LedgerUnavailable => {
                 "the authority cannot record certificates now, so it issues none; tell whoever runs it"
             }

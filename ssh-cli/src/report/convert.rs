@@ -139,6 +139,10 @@ fn from_refusal(refusal: &Refusal) -> Failure {
         .unwrap_or_else(|| format!("status {}", refusal.status));
     failure.causes.push(match (exit, &refusal.request_id) {
         (Exit::Failed, Some(id)) => format!("the authority could not answer ({code}, request {id})"),
+        // Why a login failed stands in the ledger only, under this id.
+        (_, Some(id)) if known == Some(super::ServerCode::LoginRefused) => {
+            format!("the authority refused the request ({code}, request {id})")
+        }
         _ => format!("the authority refused the request ({code})"),
     });
     if refusal.is_by_policy()

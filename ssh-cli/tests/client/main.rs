@@ -4,11 +4,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::panic,
     reason = "a test fails by panicking; .clippy.toml allows it in #[test] functions, this in their helpers"
 )]
 
 mod agent;
+mod errors;
 mod inspect;
 mod login;
 mod reports;

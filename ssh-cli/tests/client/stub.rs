@@ -192,7 +192,7 @@ fn login(shared: &Shared, body: &Value) -> (u16, Value) {
     let known: Vec<&str> = known.split(' ').take(2).collect();
     let sent: Vec<&str> = body["public_key"].as_str().unwrap().split(' ').take(2).collect();
     if known != sent {
-        return (403, json!({"errors": ["permission denied"], "code": "login-failed"}));
+        return (403, json!({"errors": ["permission denied"], "code": "login-refused"}));
     }
     let address = LoginAddress::parse(&shared.address.lock().unwrap()).unwrap();
     assert_eq!(body["address"], address.as_str());
