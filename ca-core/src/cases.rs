@@ -1,7 +1,5 @@
 //! Access cases: `tests/*.toml` say who asks for what from where, and what must come of it. They take the real path.
 
-use std::net::IpAddr;
-
 use crate::access::role_id;
 use crate::caller::AuthMethod;
 use crate::denial::Denial;
@@ -9,26 +7,7 @@ use crate::mistake::{Mistake, nearest};
 use crate::plan::Grant;
 use crate::policy_set::{Ask, PolicySet};
 use crate::time::UnixTime;
-use crate::toml_reader::{TableReader, TomlReader};
-
-const KEYS: &[&str] = &[
-    "name",
-    "person",
-    "groups",
-    "policies",
-    "role",
-    "mount",
-    "principals",
-    "ttl",
-    "from",
-    "method",
-    "cert_type",
-    "at",
-    "extensions",
-    "expect",
-    "by",
-    "code",
-];
+use crate::toml_reader::{self, TableReader};
 
 /// One case.
 #[derive(Debug, Clone)]
@@ -68,111 +47,72 @@ pub struct CaseOutcome {
 /// # Errors
 /// Every mistake in the file.
 pub fn from_toml(file: &str, text: &str) -> Result<Vec<Case>, Vec<Mistake>> {
-    let reader = TomlReader::new(file, text);
-    let document = reader.parse();
-    let table = reader.table(&document);
-    table.only(&["case"]);
-    let cases = table
-        .subtables("case")
-        .iter()
-        .filter_map(|table| read_case(file, table))
-        .collect();
-    reader.finish(cases)
+    toml_reader::read(file, text, |top| {
+        let cases = top.tables("case");
+        cases.iter().filter_map(|table| read_case(file, table)).collect()
+    })
 }
 
-fn read_case(file: &str, table: &TableReader<'_, '_>) -> Option<Case> {
-    table.only(KEYS);
-    let (name, person, role) = (table.required("name"), table.required("person"), table.required("role"));
+fn read_case(file: &str, table: &TableReader<'_>) -> Option<Case> {
+    let (name, person) = (table.required("name"), table.required("person"));
+    let ask = read_ask(table, &person.unwrap_or_default());
     let expected = read_expected(table);
-    let (name, person, role) = (name?.0, person?.0, role?.0);
-    let mount = table.string("mount").map(|(mount, _)| mount);
-    let id = mount
-        .as_ref()
-        .map_or_else(|| role.clone(), |mount| role_id(mount, &role));
-    let mut ask = Ask::new(&person, &id);
-    let texts = |key: &str| table.strings(key).into_iter().map(|(text, _)| text);
-    ask.groups = texts("groups").collect();
-    ask.policies = texts("policies").collect();
-    ask.principals = table.is_array("principals").then(|| texts("principals").collect());
-    ask.extensions = texts("extensions").collect();
-    ask.ttl_secs = table.duration_secs("ttl").map(|(secs, _)| secs);
-    ask.cert_type = table.string("cert_type").map(|(word, _)| word);
-    read(
-        table,
-        "from",
-        "an address such as \"10.1.2.3\"",
-        |text| text.parse::<IpAddr>().ok(),
-        &mut ask.from,
-    );
-    read(
-        table,
-        "method",
-        "one of token, ssh-key, jwt",
-        AuthMethod::parse,
-        &mut ask.method,
-    );
-    let time = |text: &str| UnixTime::parse_rfc3339(text).ok();
-    read(
-        table,
-        "at",
-        "a time such as \"2026-11-22T03:00:00Z\"",
-        time,
-        &mut ask.at,
-    );
     Some(Case {
-        name,
+        name: name?,
         file: file.to_owned(),
-        line: table.reader().line(table.place()),
+        line: table.line(),
         ask,
         expected: expected?,
     })
 }
 
-/// Reads a word into `target`; leaves the default where the key is absent.
-fn read<T>(table: &TableReader<'_, '_>, key: &str, wanted: &str, parse: impl Fn(&str) -> Option<T>, target: &mut T) {
-    let Some((text, offset)) = table.string(key) else {
-        return;
-    };
-    match parse(&text) {
-        Some(value) => *target = value,
-        None => table
-            .reader()
-            .mistake(offset, format!("`{key}` is {text:?}, but must be {wanted}")),
+fn read_ask(table: &TableReader<'_>, person: &str) -> Ask {
+    let texts = |key: &str| table.strings(key).into_iter().map(|(text, _)| text);
+    let (groups, policies) = (texts("groups").collect(), texts("policies").collect());
+    let role = table.required("role").unwrap_or_default();
+    let mount = table.string("mount");
+    let id = mount.map_or_else(|| role.clone(), |mount| role_id(&mount, &role));
+    let asked = Ask::new(person, &id);
+    let time = |text: &str| UnixTime::parse_rfc3339(text).ok();
+    Ask {
+        groups,
+        policies,
+        principals: table.has("principals").then(|| texts("principals").collect()),
+        ttl_secs: table.duration_secs("ttl", 0..=u64::MAX),
+        from: table
+            .parsed("from", "an address such as \"10.1.2.3\"", |text| text.parse().ok())
+            .unwrap_or(asked.from),
+        method: table
+            .parsed("method", "`token`, `ssh-key` or `jwt`", AuthMethod::parse)
+            .unwrap_or(asked.method),
+        cert_type: table
+            .word("cert_type", &[("user", "user"), ("host", "host")])
+            .map(str::to_owned),
+        at: table
+            .parsed("at", "a time such as \"2026-11-22T03:00:00Z\"", time)
+            .unwrap_or(asked.at),
+        extensions: texts("extensions").collect(),
+        ..asked
     }
 }
 
-fn read_expected(table: &TableReader<'_, '_>) -> Option<Expected> {
-    let by = table.string("by").map(|(id, _)| id);
+fn read_expected(table: &TableReader<'_>) -> Option<Expected> {
+    let allowed = table
+        .required("expect")
+        .and_then(|_| table.word("expect", &[("allow", true), ("deny", false)]));
+    let by = table.string("by");
     let code = table.string("code");
-    let (word, offset) = table.required("expect")?;
-    if let Some((code, offset)) = &code
-        && !Denial::CODES.contains(&code.as_str())
-    {
-        let mistake = table.reader().at(*offset, format!("unknown denial code `{code}`"));
-        table
-            .reader()
-            .keep(mistake.did_you_mean(code, Denial::CODES.iter().copied()));
+    if let Some(code) = code.as_ref().filter(|code| !Denial::CODES.contains(&code.as_str())) {
+        let mistake = table.mistake(table.place_of("code"), format!("unknown denial code `{code}`"));
+        table.keep(mistake.did_you_mean(code, Denial::CODES.iter().copied()));
     }
-    match word.as_str() {
-        "allow" if code.is_some() => {
-            table
-                .reader()
-                .mistake(offset, "`code` is for cases that expect \"deny\"");
-            None
+    if allowed? {
+        if code.is_some() {
+            table.wrong("code", "`code` is for cases that expect `deny`");
         }
-        "allow" => Some(Expected::Allow { by }),
-        "deny" => Some(Expected::Deny {
-            by,
-            code: code.map(|(code, _)| code),
-        }),
-        other => {
-            let mistake = table.reader().at(
-                offset,
-                format!("`expect` is {other:?}, but must be \"allow\" or \"deny\""),
-            );
-            table.reader().keep(mistake.did_you_mean(other, ["allow", "deny"]));
-            None
-        }
+        Some(Expected::Allow { by })
+    } else {
+        Some(Expected::Deny { by, code })
     }
 }
 

@@ -28,4 +28,5 @@ pub mod sshsig;
 pub mod subject_key;
 pub mod template;
 pub mod time;
+pub mod toml_reader;
 pub mod vault_value;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::mistake::Mistake;
 use crate::subject_key::SubjectKey;
-use crate::toml_reader::{TableReader, TomlReader};
+use crate::toml_reader::{self, Place, TableReader};
 
 /// Longest name of a person or a group, in bytes.
 const NAME_BYTES_MAX: usize = 128;
@@ -75,21 +75,19 @@ impl People {
 
     /// Reads what can be read beside the mistakes, so that the other files can be checked against it.
     pub(crate) fn read(file: &str, text: &str) -> (Self, Vec<Mistake>) {
-        let reader = TomlReader::new(file, text);
-        let document = reader.parse();
-        let table = reader.table(&document);
-        table.only(&["groups", "login_groups", "people"]);
-        let mut people = Self {
-            groups: names(&table, "groups"),
-            login_groups: names(&table, "login_groups"),
-            ..Self::default()
-        };
-        if let Some((listed, _)) = table.subtable("people") {
-            for (name, offset) in listed.keys() {
-                people.add(&listed, name, offset);
+        toml_reader::read_beside_mistakes(file, text, |top| {
+            let mut people = Self {
+                groups: names(top, "groups"),
+                login_groups: names(top, "login_groups"),
+                ..Self::default()
+            };
+            if let Some(listed) = top.table("people") {
+                for name in listed.free_keys() {
+                    people.add(&listed, name);
+                }
             }
-        }
-        (people, reader.finish(()).err().unwrap_or_default())
+            people
+        })
     }
 
     /// Looks a person up by name.
@@ -132,23 +130,21 @@ impl People {
         self.groups.iter().chain(&self.login_groups).map(String::as_str)
     }
 
-    fn add(&mut self, listed: &TableReader<'_, '_>, name: String, offset: usize) {
-        let reader = listed.reader();
+    fn add(&mut self, listed: &TableReader<'_>, name: String) {
         if let Some(reason) = name_fault(&name, PERSON_MARKS) {
-            reader.mistake(offset, format!("{name:?} cannot be the name of a person: {reason}"));
+            listed.wrong(&name, format!("{name:?} cannot be the name of a person: {reason}"));
         }
-        let Some((table, _)) = listed.subtable(&name) else {
+        let Some(table) = listed.table(&name) else {
             return;
         };
-        table.only(&["groups", "keys", "metadata"]);
         let groups = table.strings("groups");
-        for (group, offset) in &groups {
-            self.check_group(reader, group, *offset);
+        for (group, place) in &groups {
+            self.check_group(&table, group, *place);
         }
         let keys = self.read_keys(&table, &name);
         let metadata = table.string_map("metadata");
         if metadata.values().any(|value| value.chars().any(char::is_control)) {
-            reader.mistake(offset, format!("metadata of `{name}` holds a control character"));
+            table.wrong("metadata", format!("metadata of `{name}` holds a control character"));
         }
         let groups = groups.into_iter().map(|(group, _)| group).collect();
         self.persons.insert(
@@ -162,35 +158,28 @@ impl People {
         );
     }
 
-    fn check_group(&self, reader: &TomlReader<'_>, group: &str, offset: usize) {
+    fn check_group(&self, table: &TableReader<'_>, group: &str, place: Place) {
         if self.groups.contains(group) {
             return;
         }
-        if self.login_groups.contains(group) {
+        table.keep(if self.login_groups.contains(group) {
             let text = format!("group `{group}` is in `login_groups`, so it has no members here");
-            reader.keep(
-                reader
-                    .at(offset, text)
-                    .hint("move it to `groups`, or give it at the login"),
-            );
-            return;
-        }
-        reader.keep(unknown_group(
-            reader.at(offset, format!("unknown group `{group}`")),
-            group,
-            self,
-        ));
+            let mistake = table.mistake(place, text);
+            mistake.hint("move it to `groups`, or give it at the login")
+        } else {
+            let mistake = table.mistake(place, format!("unknown group `{group}`"));
+            unknown_group(mistake, group, self)
+        });
     }
 
-    fn read_keys(&mut self, table: &TableReader<'_, '_>, name: &str) -> Vec<SubjectKey> {
-        let reader = table.reader();
+    fn read_keys(&mut self, table: &TableReader<'_>, name: &str) -> Vec<SubjectKey> {
         let mut keys = Vec::new();
-        for (line, offset) in table.strings("keys") {
+        for (line, place) in table.strings("keys") {
             match SubjectKey::parse(&line) {
-                Err(error) => reader.mistake(offset, format!("a key of `{name}` is not usable: {error}")),
+                Err(error) => table.wrong_at(place, format!("a key of `{name}` is not usable: {error}")),
                 Ok(key) => match self.by_key.insert(key.blob().to_vec(), name.to_owned()) {
                     None => keys.push(key),
-                    Some(other) => reader.mistake(offset, format!("this key of `{name}` is listed for `{other}` too")),
+                    Some(other) => table.wrong_at(place, format!("this key of `{name}` is listed for `{other}` too")),
                 },
             }
         }
@@ -207,13 +196,11 @@ pub(crate) fn unknown_group(mistake: Mistake, group: &str, people: &People) -> M
     }
 }
 
-fn names(table: &TableReader<'_, '_>, key: &str) -> BTreeSet<String> {
+fn names(table: &TableReader<'_>, key: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for (name, offset) in table.strings(key) {
+    for (name, place) in table.strings(key) {
         if let Some(reason) = name_fault(&name, GROUP_MARKS) {
-            table
-                .reader()
-                .mistake(offset, format!("{name:?} cannot be the name of a group: {reason}"));
+            table.wrong_at(place, format!("{name:?} cannot be the name of a group: {reason}"));
         }
         names.insert(name);
     }

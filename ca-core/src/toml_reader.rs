@@ -1,263 +1,304 @@
-//! Reads TOML that people wrote, key by key, and collects every mistake with its line and the nearest right word.
-//! Serde would stop at the first one.
+//! Reads every TOML file that people write, key by key. A key is known by being asked for, so there is no second list of
+//! keys to forget; all mistakes are told at once with their lines and the nearest right words, where serde would stop at
+//! the first.
 
-use std::cell::RefCell;
+mod document;
+#[cfg(test)]
+mod tests;
+mod value;
+
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::mistake::{Mistake, line_of};
+use self::document::{Document, OpenTable};
+use crate::mistake::Mistake;
+use crate::time::parse_duration;
 
-/// One TOML file under reading.
-#[derive(Debug)]
-pub(crate) struct TomlReader<'a> {
-    file: &'a str,
-    text: &'a str,
-    mistakes: RefCell<Vec<Mistake>>,
+const A_TEXT: &str = "a text in quotes";
+const A_LIST_OF_TEXTS: &str = "a list of texts: [\"a\", \"b\"]";
+const A_LIST_OF_NUMBERS: &str = "a list of whole numbers: [3072, 4096]";
+const A_TEXT_OR_TEXTS: &str = "a text or a list of texts";
+const A_DURATION: &str = "a duration such as \"30m\"";
+
+/// Reads a file that people know as `file`: `read` asks the top table for what it wants.
+///
+/// # Errors
+/// Every mistake in `text`, in the order of the lines: what the syntax forbids; where the syntax holds, also what `read`
+/// found wrong and each key that nobody asked for.
+pub fn read<T>(file: &str, text: &str, read: impl FnOnce(&TableReader<'_>) -> T) -> Result<T, Vec<Mistake>> {
+    let (value, mistakes) = read_beside_mistakes(file, text, read);
+    if mistakes.is_empty() { Ok(value) } else { Err(mistakes) }
 }
 
-/// A table in it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TableReader<'r, 'a> {
-    reader: &'r TomlReader<'a>,
-    table: &'r DeTable<'a>,
-    place: usize,
+/// Reads what can be read beside the mistakes, so that other files can be checked against it.
+pub(crate) fn read_beside_mistakes<T>(
+    file: &str,
+    text: &str,
+    read: impl FnOnce(&TableReader<'_>) -> T,
+) -> (T, Vec<Mistake>) {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let document = Rc::new(Document::new(file, text));
+    let table = document.open(root.get_ref(), String::new(), Place(0));
+    let value = read(&TableReader {
+        document: Rc::clone(&document),
+        table,
+    });
+    // Where the syntax is broken, a key that seems missing or unknown may be a splinter of the break.
+    let mistakes = if errors.is_empty() {
+        document.finish()
+    } else {
+        document.syntax_mistakes(&errors)
+    };
+    (value, mistakes)
 }
 
-impl<'a> TomlReader<'a> {
-    /// Prepares to read `text`, which people know as `file`.
-    pub(crate) const fn new(file: &'a str, text: &'a str) -> Self {
-        Self {
-            file,
-            text,
-            mistakes: RefCell::new(Vec::new()),
-        }
-    }
+/// Where something stands in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(usize);
 
-    /// Reads the syntax; mistakes in it are kept and what could be read is returned.
-    pub(crate) fn parse(&self) -> Spanned<DeTable<'a>> {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
-            let offset = error.span().map_or(0, |span| span.start);
-            self.mistake(offset, error.message().trim().replace('\n', ", "));
-        }
-        table
-    }
-
-    /// Makes a reader of a parsed table.
-    pub(crate) fn table<'r>(&'r self, table: &'r Spanned<DeTable<'a>>) -> TableReader<'r, 'a> {
-        TableReader {
-            reader: self,
-            table: table.get_ref(),
-            place: table.span().start,
-        }
-    }
-
-    /// Keeps a mistake at a byte offset.
-    pub(crate) fn mistake(&self, offset: usize, text: impl Into<String>) {
-        self.keep(Mistake::at_offset(self.file, self.text, offset, text));
-    }
-
-    /// Keeps a mistake.
-    pub(crate) fn keep(&self, mistake: Mistake) {
-        self.mistakes.borrow_mut().push(mistake);
-    }
-
-    /// A mistake at a byte offset, to be completed and kept.
-    pub(crate) fn at(&self, offset: usize, text: impl Into<String>) -> Mistake {
-        Mistake::at_offset(self.file, self.text, offset, text)
-    }
-
-    /// The line that holds a byte offset.
-    pub(crate) fn line(&self, offset: usize) -> usize {
-        line_of(self.text, offset)
-    }
-
-    /// `value` if no mistake was found.
-    pub(crate) fn finish<T>(self, value: T) -> Result<T, Vec<Mistake>> {
-        let mut mistakes = self.mistakes.into_inner();
-        mistakes.sort();
-        if mistakes.is_empty() { Ok(value) } else { Err(mistakes) }
-    }
+/// A table of the file.
+///
+/// Getters return `None` or nothing both for an absent key and for a wrong one, having kept the mistake. Ask for every key
+/// before turning back early: what nobody asks for is unknown.
+#[derive(Debug, Clone)]
+pub struct TableReader<'a> {
+    document: Rc<Document<'a>>,
+    table: Rc<OpenTable<'a>>,
 }
 
-impl<'r, 'a> TableReader<'r, 'a> {
-    /// The file this table is in.
-    pub(crate) const fn reader(&self) -> &'r TomlReader<'a> {
-        self.reader
+impl<'a> TableReader<'a> {
+    /// A text.
+    #[must_use]
+    pub fn string(&self, key: &str) -> Option<String> {
+        self.typed(key, A_TEXT, |value| value.as_str().map(str::to_owned))
     }
 
-    /// Where the table starts.
-    pub(crate) const fn place(&self) -> usize {
-        self.place
-    }
-
-    /// Keeps a mistake for each key that is not among `known`.
-    pub(crate) fn only(&self, known: &[&str]) {
-        for key in self.table.keys() {
-            let word: &str = key.get_ref();
-            if !known.contains(&word) {
-                let mistake = self.reader.at(key.span().start, format!("unknown key `{word}`"));
-                let mistake = mistake.did_you_mean(word, known.iter().copied());
-                let known_keys = || format!("known keys: {}", known.join(", "));
-                let hint = mistake.hint.clone().unwrap_or_else(known_keys);
-                self.reader.keep(mistake.hint(hint));
-            }
-        }
-    }
-
-    /// A text value with its byte offset.
-    pub(crate) fn string(&self, key: &str) -> Option<(String, usize)> {
-        let value = self.value(key)?;
-        match value.get_ref().as_str() {
-            Some(text) => Some((text.to_owned(), value.span().start)),
-            None => self.wrong_type(key, value, "a text in quotes"),
-        }
-    }
-
-    /// A text value that must be there.
-    pub(crate) fn required(&self, key: &str) -> Option<(String, usize)> {
-        if self.value(key).is_none() {
-            self.reader.mistake(self.place, format!("`{key}` is missing"));
+    /// A text that has to be there.
+    #[must_use]
+    pub fn required(&self, key: &str) -> Option<String> {
+        if !self.has(key) {
+            self.wrong_here(format!("`{key}` is missing{}", self.table.shown()));
         }
         self.string(key)
     }
 
-    /// A list of texts, each with its byte offset; empty when the key is absent.
-    pub(crate) fn strings(&self, key: &str) -> Vec<(String, usize)> {
-        let Some(value) = self.value(key) else {
-            return Vec::new();
-        };
-        let Some(array) = value.get_ref().as_array() else {
-            self.wrong_type::<()>(key, value, "a list of texts: [\"a\", \"b\"]");
-            return Vec::new();
-        };
-        let item = |item: &Spanned<DeValue<'a>>| match item.get_ref().as_str() {
-            Some(text) => Some((text.to_owned(), item.span().start)),
-            None => self.wrong_type(key, item, "a list of texts: [\"a\", \"b\"]"),
-        };
-        array.iter().filter_map(item).collect()
-    }
-
-    /// A table of texts; empty when the key is absent.
-    pub(crate) fn string_map(&self, key: &str) -> BTreeMap<String, String> {
-        let Some((table, _)) = self.subtable(key) else {
-            return BTreeMap::new();
-        };
-        let entry = |name: String| table.string(&name).map(|(text, _)| (name, text));
-        table.keys().into_iter().filter_map(|(name, _)| entry(name)).collect()
-    }
-
-    /// A table under a key.
-    pub(crate) fn subtable(&self, key: &str) -> Option<(TableReader<'r, 'a>, usize)> {
-        let value = self.value(key)?;
-        match value.get_ref().as_table() {
-            Some(table) => Some((
-                TableReader {
-                    table,
-                    place: value.span().start,
-                    ..*self
-                },
-                value.span().start,
-            )),
-            None => self.wrong_type(key, value, "a table"),
+    /// A text that `parse` understands, or a mistake that says what is `wanted`.
+    #[must_use]
+    pub fn parsed<T>(&self, key: &str, wanted: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let written = self.string(key)?;
+        let parsed = parse(&written);
+        if parsed.is_none() {
+            self.wrong(key, format!("`{key}` is `{written}`, but must be {wanted}"));
         }
+        parsed
     }
 
-    /// The tables of an array of tables (`[[key]]`); empty when the key is absent.
-    pub(crate) fn subtables(&self, key: &str) -> Vec<TableReader<'r, 'a>> {
-        let Some(value) = self.value(key) else {
-            return Vec::new();
-        };
-        let Some(array) = value.get_ref().as_array() else {
-            self.wrong_type::<()>(key, value, &format!("a list of tables: [[{key}]]"));
-            return Vec::new();
-        };
-        let item = |item: &'r Spanned<DeValue<'a>>| match item.get_ref().as_table() {
-            Some(table) => Some(TableReader {
-                table,
-                place: item.span().start,
-                ..*self
-            }),
-            None => self.wrong_type(key, item, &format!("a list of tables: [[{key}]]")),
-        };
-        array.iter().filter_map(item).collect()
-    }
-
-    /// A truth value.
-    pub(crate) fn bool(&self, key: &str) -> Option<bool> {
-        let value = self.value(key)?;
-        match value.get_ref().as_bool() {
-            Some(yes) => Some(yes),
-            None => self.wrong_type(key, value, "true or false"),
+    /// One of a few words, by table; the mistake names the nearest.
+    #[must_use]
+    pub fn word<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        let written = self.string(key)?;
+        let found = words.iter().find(|(word, _)| *word == written);
+        if found.is_none() {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let text = format!("`{key}` is `{written}`, but must be {}", value::alternatives(&known));
+            self.keep(self.mistake(self.place_of(key), text).did_you_mean(&written, known));
         }
+        found.map(|(_, meaning)| *meaning)
     }
 
-    /// A duration in seconds, written as `"30m"` or as a whole number of seconds, with its byte offset.
-    pub(crate) fn duration_secs(&self, key: &str) -> Option<(u64, usize)> {
-        let value = self.value(key)?;
-        let place = value.span().start;
-        let text = value
-            .get_ref()
-            .as_str()
-            .or_else(|| value.get_ref().as_integer().map(toml::de::DeInteger::as_str));
-        match text.map(crate::time::parse_duration) {
-            Some(Ok(secs)) => Some((secs, place)),
-            Some(Err(error)) => {
-                self.reader.mistake(place, format!("`{key}`: {error}"));
+    /// A word that can be only one today, so that a later kind cannot be taken for it.
+    pub fn only_word(&self, key: &str, only: &str) {
+        self.word(key, &[(only, ())]).unwrap_or_default();
+    }
+
+    /// `true` or `false`.
+    #[must_use]
+    pub fn bool(&self, key: &str) -> Option<bool> {
+        self.typed(key, "true or false", DeValue::as_bool)
+    }
+
+    /// A whole number within `allowed`.
+    #[must_use]
+    pub fn number(&self, key: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+        let number = self.typed(key, "a whole number", value::integer)?;
+        self.within(key, number, "", &allowed)
+    }
+
+    /// A duration such as `"30m"`, or a whole number of seconds, in seconds within `allowed`.
+    #[must_use]
+    pub fn duration_secs(&self, key: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+        let read = self.typed(key, A_DURATION, |value| match value.as_str() {
+            Some(text) => Some(parse_duration(text)),
+            None => value::integer(value).map(Ok),
+        })?;
+        match read {
+            Ok(secs) => self.within(key, secs, " s", &allowed),
+            Err(error) => {
+                self.wrong(key, format!("`{key}`: {error}"));
                 None
             }
-            None => self.wrong_type(key, value, "a duration such as \"30m\""),
         }
     }
 
-    /// A list of whole numbers.
-    pub(crate) fn numbers(&self, key: &str) -> Vec<u32> {
-        let Some(value) = self.value(key) else {
-            return Vec::new();
-        };
-        let numbers = value.get_ref().as_array().and_then(|array| {
-            array
-                .iter()
-                .map(|item| item.get_ref().as_integer()?.as_str().parse().ok())
-                .collect::<Option<Vec<u32>>>()
-        });
-        numbers.unwrap_or_else(|| {
-            self.wrong_type(key, value, "a list of whole numbers: [3072, 4096]")
-                .unwrap_or_default()
+    /// A list of texts, each with its place; empty when the key is absent.
+    #[must_use]
+    pub fn strings(&self, key: &str) -> Vec<(String, Place)> {
+        self.items(key, A_LIST_OF_TEXTS, |item| item.as_str().map(str::to_owned))
+    }
+
+    /// A list of whole numbers, each with its place; empty when the key is absent.
+    #[must_use]
+    pub fn numbers(&self, key: &str) -> Vec<(u64, Place)> {
+        self.items(key, A_LIST_OF_NUMBERS, value::integer)
+    }
+
+    /// A text or a list of texts, where a number and a truth value count as the text they are written as; a single one is
+    /// a list of one.
+    #[must_use]
+    pub fn scalars(&self, key: &str) -> Option<Vec<String>> {
+        self.typed(key, A_TEXT_OR_TEXTS, |value| match value.as_array() {
+            Some(items) => items.iter().map(|item| value::scalar(item.get_ref())).collect(),
+            None => value::scalar(value).map(|text| vec![text]),
         })
     }
 
+    /// A table of texts with free keys; empty when the key is absent.
+    #[must_use]
+    pub fn string_map(&self, key: &str) -> BTreeMap<String, String> {
+        let Some(table) = self.table(key) else {
+            return BTreeMap::new();
+        };
+        let entry = |name: String| table.string(&name).map(|text| (name, text));
+        table.free_keys().into_iter().filter_map(entry).collect()
+    }
+
+    /// The table under a key (`[key]`).
+    #[must_use]
+    pub fn table(&self, key: &str) -> Option<Self> {
+        let path = self.table.path_of(key);
+        let table = self.typed(key, &format!("a table: [{path}]"), DeValue::as_table)?;
+        Some(self.open(table, format!("[{path}]"), self.place_of(key)))
+    }
+
+    /// The tables of a list (`[[key]]`); none when the key is absent.
+    #[must_use]
+    pub fn tables(&self, key: &str) -> Vec<Self> {
+        let header = format!("[[{}]]", self.table.path_of(key));
+        let items = self.items(key, &format!("a list of tables: {header}"), DeValue::as_table);
+        let open = |(table, place)| self.open(table, header.clone(), place);
+        items.into_iter().map(open).collect()
+    }
+
+    /// All keys of a table whose keys are free, in the order of their names; none of them is unknown.
+    #[must_use]
+    pub fn free_keys(&self) -> Vec<String> {
+        let keys: Vec<String> = self.table.keys().map(|key| key.get_ref().to_string()).collect();
+        for key in &keys {
+            self.table.ask(key);
+        }
+        keys
+    }
+
+    /// Whether the key stands in the file.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.table.ask(key);
+        self.table.find(key).is_some()
+    }
+
     /// Whether the key holds a list.
-    pub(crate) fn is_array(&self, key: &str) -> bool {
-        self.value(key).is_some_and(|value| value.get_ref().is_array())
+    #[must_use]
+    pub fn is_list(&self, key: &str) -> bool {
+        self.table.ask(key);
+        self.table.find(key).is_some_and(|(_, value)| value.is_array())
     }
 
-    /// The byte offset of a key's value; that of the table where the key is absent.
-    pub(crate) fn place_of(&self, key: &str) -> usize {
-        self.value(key).map_or(self.place, |value| value.span().start)
+    /// The line on which the table starts, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.document.line(self.table.place())
     }
 
-    /// The keys with their byte offsets, in the order of their names.
-    pub(crate) fn keys(&self) -> Vec<(String, usize)> {
-        self.table
-            .keys()
-            .map(|key| (key.get_ref().to_string(), key.span().start))
-            .collect()
+    /// The place of a key; that of the table where the key is absent.
+    #[must_use]
+    pub fn place_of(&self, key: &str) -> Place {
+        self.table.find(key).map_or(self.table.place(), |(place, _)| place)
     }
 
-    fn value(&self, key: &str) -> Option<&'r Spanned<DeValue<'a>>> {
-        self.table.get(key)
+    /// Keeps a mistake at `key`, or at the table where the key is absent.
+    pub fn wrong(&self, key: &str, text: impl Into<String>) {
+        self.wrong_at(self.place_of(key), text);
     }
 
-    fn wrong_type<T>(&self, key: &str, value: &Spanned<DeValue<'a>>, wanted: &str) -> Option<T> {
-        let Range { start, .. } = value.span();
-        self.reader.mistake(
-            start,
-            format!("`{key}` is {}, but must be {wanted}", value.get_ref().type_str()),
-        );
+    /// Keeps a mistake at `key` with what to do next.
+    pub fn wrong_hint(&self, key: &str, text: impl Into<String>, hint: impl Into<String>) {
+        self.keep(self.mistake(self.place_of(key), text).hint(hint));
+    }
+
+    /// Keeps a mistake about the table as a whole.
+    pub fn wrong_here(&self, text: impl Into<String>) {
+        self.wrong_at(self.table.place(), text);
+    }
+
+    /// Keeps a mistake at a place.
+    pub fn wrong_at(&self, place: Place, text: impl Into<String>) {
+        self.keep(self.mistake(place, text));
+    }
+
+    /// A mistake at a place, to be completed and kept.
+    #[must_use]
+    pub fn mistake(&self, place: Place, text: impl Into<String>) -> Mistake {
+        self.document.mistake(place, text)
+    }
+
+    /// Keeps a mistake, so that the file is refused.
+    pub fn keep(&self, mistake: Mistake) {
+        self.document.keep(mistake);
+    }
+
+    fn typed<T>(&self, key: &str, wanted: &str, read: impl FnOnce(&'a DeValue<'a>) -> Option<T>) -> Option<T> {
+        self.table.ask(key);
+        let (place, value) = self.table.find(key)?;
+        let read = read(value);
+        if read.is_none() {
+            let found = value::kind(value);
+            self.wrong_at(place, format!("`{key}` is {found}, but must be {wanted}"));
+        }
+        read
+    }
+
+    /// Reads a list; each item that `read` does not take is a mistake at the item.
+    fn items<T>(&self, key: &str, wanted: &str, read: impl Fn(&'a DeValue<'a>) -> Option<T>) -> Vec<(T, Place)> {
+        let items = self.typed(key, wanted, DeValue::as_array);
+        let item = |item: &'a Spanned<DeValue<'a>>| {
+            let place = Place(item.span().start);
+            let read = read(item.get_ref());
+            if read.is_none() {
+                let found = value::kind(item.get_ref());
+                self.wrong_at(place, format!("`{key}` holds {found}, but must be {wanted}"));
+            }
+            Some((read?, place))
+        };
+        items.into_iter().flatten().filter_map(item).collect()
+    }
+
+    fn within(&self, key: &str, found: u64, unit: &str, allowed: &RangeInclusive<u64>) -> Option<u64> {
+        if allowed.contains(&found) {
+            return Some(found);
+        }
+        let wanted = value::range(allowed, unit);
+        self.wrong(key, format!("`{key}` is {found}{unit}, but must be {wanted}"));
         None
+    }
+
+    fn open(&self, table: &'a DeTable<'a>, header: String, place: Place) -> Self {
+        Self {
+            document: Rc::clone(&self.document),
+            table: self.document.open(table, header, place),
+        }
     }
 }

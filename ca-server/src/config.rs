@@ -1,10 +1,9 @@
-//! `signet.toml`, validated. As written it is a TOML table that [`section::Section`] reads key by key; a setting that is
-//! parsed is used, one that is unknown is refused. Also the one place that reads the environment.
+//! `signet.toml`, validated. As written it is a TOML table that [`toml_reader`] reads key by key; a setting that is parsed
+//! is used, one that is unknown is refused. Also the one place that reads the environment.
 
 pub mod auth;
 mod limits;
 mod read;
-pub mod section;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +13,7 @@ use std::path::{Path, PathBuf};
 use signet_core::mistake::Mistake;
 use signet_core::serial::NodeId;
 use signet_core::signer::CaKeyType;
+use signet_core::toml_reader;
 
 pub use auth::Auth;
 pub use limits::Limits;
@@ -109,7 +109,7 @@ impl Config {
     /// # Errors
     /// Every mistake in the text.
     pub fn parse(file: &str, source: &str, base: &Path) -> Result<Self, Vec<Mistake>> {
-        section::read_file(file, source, |top| read::config(top, base))
+        toml_reader::read(file, source, |top| read::config(top, base))
     }
 
     /// What dev mode runs with: loopback, plain HTTP, one mount `ssh` with an Ed25519 CA key.

@@ -8,7 +8,8 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::section::Section;
+use signet_core::toml_reader::TableReader;
+
 pub use jwt::{JwtAuth, JwtRole, KeySource};
 
 const HOUR_SECS: u64 = 3_600;
@@ -55,32 +56,30 @@ impl Default for SshKeyAuth {
 
 impl Auth {
     /// Reads the section `[auth]` of the file whose top is `root`; relative paths hang on `base`.
-    pub(super) fn read(root: &Section<'_>, base: &Path) -> Self {
-        let Some(section) = root.section("auth") else {
+    pub(super) fn read(root: &TableReader<'_>, base: &Path) -> Self {
+        let Some(section) = root.table("auth") else {
             return Self::default();
         };
-        let ssh_key = match section.section("ssh-key") {
+        let ssh_key = match section.table("ssh-key") {
             None => Some(SshKeyAuth::default()),
             Some(ssh_key) => SshKeyAuth::read(&ssh_key),
         };
         let mut mounts = BTreeSet::new();
         let jwt = section
-            .sections("jwt")
+            .tables("jwt")
             .iter()
             .map(|jwt| JwtAuth::read(jwt, base, &mut mounts))
             .collect();
-        section.finish();
         Self { ssh_key, jwt }
     }
 }
 
 impl SshKeyAuth {
-    fn read(section: &Section<'_>) -> Option<Self> {
+    fn read(section: &TableReader<'_>) -> Option<Self> {
         let default = Self::default();
         let (ttl_secs, max_ttl_secs) = read_ttls(section, default.ttl_secs, default.max_ttl_secs);
-        let verify_required = section.flag("verify_required").unwrap_or(default.verify_required);
-        let enabled = section.flag("enabled").unwrap_or(true);
-        section.finish();
+        let verify_required = section.bool("verify_required").unwrap_or(default.verify_required);
+        let enabled = section.bool("enabled").unwrap_or(true);
         enabled.then_some(Self {
             ttl_secs,
             max_ttl_secs,
@@ -89,10 +88,10 @@ impl SshKeyAuth {
     }
 }
 
-fn read_ttls(section: &Section<'_>, ttl_secs: u64, max_ttl_secs: u64) -> (u64, u64) {
-    let ttl_secs = section.duration("ttl", TTL_SECS).unwrap_or(ttl_secs);
+fn read_ttls(section: &TableReader<'_>, ttl_secs: u64, max_ttl_secs: u64) -> (u64, u64) {
+    let ttl_secs = section.duration_secs("ttl", TTL_SECS).unwrap_or(ttl_secs);
     let max_ttl_secs = section
-        .duration("max_ttl", TTL_SECS)
+        .duration_secs("max_ttl", TTL_SECS)
         .unwrap_or(max_ttl_secs.max(ttl_secs));
     if max_ttl_secs < ttl_secs {
         section.wrong(

@@ -1,6 +1,6 @@
 //! `[limits]`: what a peer may demand of the server. All have safe defaults; each is enforced in `listener.rs` or `http/`.
 
-use super::section::Section;
+use signet_core::toml_reader::TableReader;
 
 /// What a peer may demand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +45,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    pub(super) fn read(top: &Section<'_>) -> Self {
+    pub(super) fn read(top: &TableReader<'_>) -> Self {
         let default = Self::default();
-        let Some(section) = top.section("limits") else {
+        let Some(section) = top.table("limits") else {
             return default;
         };
         let count = |key, least, most, default: usize| {
@@ -56,26 +56,26 @@ impl Limits {
                 .and_then(|number| usize::try_from(number).ok())
                 .unwrap_or(default)
         };
-        let limits = Self {
+        Self {
             body_bytes_max: count("body_bytes_max", 1024, 16 << 20, default.body_bytes_max),
             role_body_bytes_max: count("role_body_bytes_max", 1024, 16 << 20, default.role_body_bytes_max),
             json_depth_max: count("json_depth_max", 4, 100, default.json_depth_max),
             header_bytes_max: count("header_bytes_max", 8192, 1 << 20, default.header_bytes_max),
             connections_max: count("connections_max", 1, 1 << 20, default.connections_max),
             request_timeout_secs: section
-                .duration("request_timeout", 1..=3600)
+                .duration_secs("request_timeout", 1..=3600)
                 .unwrap_or(default.request_timeout_secs),
             header_timeout_secs: section
-                .duration("header_timeout", 1..=600)
+                .duration_secs("header_timeout", 1..=600)
                 .unwrap_or(default.header_timeout_secs),
-            drain_secs: section.duration("drain_timeout", 0..=600).unwrap_or(default.drain_secs),
+            drain_secs: section
+                .duration_secs("drain_timeout", 0..=600)
+                .unwrap_or(default.drain_secs),
             login_rate_per_minute: section
                 .number("login_rate_per_minute", 1..=1_000_000)
                 .and_then(|number| u32::try_from(number).ok())
                 .unwrap_or(default.login_rate_per_minute),
             tokens_max: count("tokens_max", 1, 100_000_000, default.tokens_max),
-        };
-        section.finish();
-        limits
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use signet_core::serial::NodeId;
 use signet_core::signer::CaKeyType;
 use signet_core::sshsig::LoginAddress;
+use signet_core::toml_reader::TableReader;
 
-use super::section::Section;
 use super::{Auth, Config, Limits, Listen, MountConfig, SYSTEM_TTL_SECS, Tls};
 
 /// The barrier key's file name in the data folder.
@@ -15,17 +15,17 @@ pub(super) const KEY_FILE: &str = "barrier.key";
 
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8200);
 
-pub(super) fn config(top: &Section<'_>, base: &Path) -> Config {
-    let data = base.join(top.required_text("data"));
+pub(super) fn config(top: &TableReader<'_>, base: &Path) -> Config {
+    let data = base.join(top.required("data").unwrap_or_default());
     Config {
-        name: top.text("name").unwrap_or_else(|| "signet".to_owned()),
+        name: top.string("name").unwrap_or_else(|| "signet".to_owned()),
         addresses: addresses(top),
         node: NodeId(
             top.number("node", 0..=65_535)
                 .and_then(|node| u16::try_from(node).ok())
                 .unwrap_or(1),
         ),
-        policies: top.text("policies").map(|folder| base.join(folder)),
+        policies: top.string("policies").map(|folder| base.join(folder)),
         listen: listen(top),
         tls: tls(top, base),
         key_file: key_file(top, base, &data),
@@ -41,49 +41,40 @@ pub(super) fn config(top: &Section<'_>, base: &Path) -> Config {
 }
 
 /// Login signatures are bound to one of these, so each must be spelt as clients compute it.
-fn addresses(top: &Section<'_>) -> Vec<String> {
+fn addresses(top: &TableReader<'_>) -> Vec<String> {
     let mut canonical = Vec::new();
-    for address in top.texts("addresses") {
+    for (address, place) in top.strings("addresses") {
         match LoginAddress::parse(&address) {
             Ok(parsed) => canonical.push(parsed.to_string()),
-            Err(error) => top.wrong("addresses", error.to_string()),
+            Err(error) => top.wrong_at(place, error.to_string()),
         }
     }
     canonical
 }
 
-fn listen(top: &Section<'_>) -> Listen {
-    let Some(section) = top.section("listen") else {
+fn listen(top: &TableReader<'_>) -> Listen {
+    let Some(section) = top.table("listen") else {
         return Listen {
             address: DEFAULT_ADDRESS,
             metrics: None,
         };
     };
     let socket = |key| {
-        let text = section.text(key)?;
-        let parsed = text.parse().ok();
-        if parsed.is_none() {
-            section.wrong_hint(
-                key,
-                format!("`{text}` is not an address with a port"),
-                "write it like 127.0.0.1:8200",
-            );
-        }
-        parsed
+        section.parsed(key, "an address with its port such as 127.0.0.1:8200", |text| {
+            text.parse().ok()
+        })
     };
-    let listen = Listen {
+    Listen {
         address: socket("address").unwrap_or(DEFAULT_ADDRESS),
         metrics: socket("metrics"),
-    };
-    section.finish();
-    listen
+    }
 }
 
-fn tls(top: &Section<'_>, base: &Path) -> Tls {
-    let Some(section) = top.section("tls") else {
+fn tls(top: &TableReader<'_>, base: &Path) -> Tls {
+    let Some(section) = top.table("tls") else {
         return Tls::SelfSigned;
     };
-    let tls = match (section.text("certificate"), section.text("key")) {
+    match (section.string("certificate"), section.string("key")) {
         (Some(certificate), Some(key)) => Tls::Files {
             certificate: base.join(certificate),
             key: base.join(key),
@@ -100,25 +91,21 @@ fn tls(top: &Section<'_>, base: &Path) -> Tls {
             section.wrong("certificate", "[tls] needs both `certificate` and `key`");
             Tls::SelfSigned
         }
-    };
-    section.finish();
-    tls
+    }
 }
 
-fn key_file(top: &Section<'_>, base: &Path, data: &Path) -> PathBuf {
+fn key_file(top: &TableReader<'_>, base: &Path, data: &Path) -> PathBuf {
     let default = data.join(KEY_FILE);
-    let Some(section) = top.section("seal") else {
+    let Some(section) = top.table("seal") else {
         return default;
     };
     section.only_word("type", "key-file");
-    let path = section.text("path").map_or(default, |path| base.join(path));
-    section.finish();
-    path
+    section.string("path").map_or(default, |path| base.join(path))
 }
 
-fn mounts(top: &Section<'_>) -> Vec<MountConfig> {
+fn mounts(top: &TableReader<'_>) -> Vec<MountConfig> {
     let mut mounts: Vec<MountConfig> = Vec::new();
-    for section in top.sections("mount") {
+    for section in top.tables("mount") {
         let mount = mount(&section);
         if mounts
             .iter()
@@ -126,23 +113,28 @@ fn mounts(top: &Section<'_>) -> Vec<MountConfig> {
         {
             section.wrong("path", format!("mount `{}` overlaps another mount's path", mount.path));
         }
-        section.finish();
         mounts.push(mount);
     }
     mounts
 }
 
-fn mount(section: &Section<'_>) -> MountConfig {
-    let path = section.required_text("path").trim_matches('/').to_owned();
+fn mount(section: &TableReader<'_>) -> MountConfig {
+    let path = section
+        .required("path")
+        .unwrap_or_default()
+        .trim_matches('/')
+        .to_owned();
     if let Err(reason) = crate::mounts::check_path(&path)
         && section.has("path")
     {
         section.wrong("path", reason.to_string());
     }
     let max_ttl = section
-        .duration("max_ttl", 1..=SYSTEM_TTL_SECS)
+        .duration_secs("max_ttl", 1..=SYSTEM_TTL_SECS)
         .unwrap_or(SYSTEM_TTL_SECS);
-    let default_ttl = section.duration("default_ttl", 1..=SYSTEM_TTL_SECS).unwrap_or(max_ttl);
+    let default_ttl = section
+        .duration_secs("default_ttl", 1..=SYSTEM_TTL_SECS)
+        .unwrap_or(max_ttl);
     if default_ttl > max_ttl {
         section.wrong(
             "default_ttl",
@@ -151,8 +143,8 @@ fn mount(section: &Section<'_>) -> MountConfig {
     }
     MountConfig {
         path,
-        description: section.text("description").unwrap_or_default(),
-        ca_key_type: section.text("ca_key_type").and_then(|word| {
+        description: section.string("description").unwrap_or_default(),
+        ca_key_type: section.string("ca_key_type").and_then(|word| {
             let parsed = CaKeyType::parse(&word, 0);
             if let Err(error) = &parsed {
                 section.wrong_hint("ca_key_type", error.to_string(), "ed25519 is the one to take");
@@ -164,20 +156,18 @@ fn mount(section: &Section<'_>) -> MountConfig {
     }
 }
 
-fn sinks(top: &Section<'_>, base: &Path) -> Vec<PathBuf> {
-    let Some(audit) = top.section("audit") else {
+fn sinks(top: &TableReader<'_>, base: &Path) -> Vec<PathBuf> {
+    let Some(audit) = top.table("audit") else {
         return Vec::new();
     };
     let mut paths = Vec::new();
-    for section in audit.sections("sink") {
+    for section in audit.tables("sink") {
         section.only_word("type", "file");
-        let path = base.join(section.required_text("path"));
+        let path = base.join(section.required("path").unwrap_or_default());
         if paths.contains(&path) {
             section.wrong("path", "two sinks write the same file");
         }
-        section.finish();
         paths.push(path);
     }
-    audit.finish();
     paths
 }

@@ -1,16 +1,16 @@
 //! One issuer of JSON web tokens, as `[[auth.jwt]]` describes it, and the roles that its tokens may log in as.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jsonwebtoken::Algorithm;
 use signet_core::caller::ROOT_POLICY;
+use signet_core::toml_reader::{Place, TableReader};
 use url::Url;
 
 use super::{HOUR_SECS, read_ttls};
 use crate::config::SYSTEM_TTL_SECS;
-use crate::config::section::Section;
 use crate::login::claims::{ClaimRules, is_plain_name};
 use crate::login::jwks::{KeySet, is_acceptable_url};
 
@@ -82,10 +82,10 @@ pub struct JwtRole {
 }
 
 impl JwtAuth {
-    pub(super) fn read(section: &Section<'_>, base: &Path, mounts: &mut BTreeSet<String>) -> Self {
-        let mount = section.text("mount").unwrap_or_else(|| "jwt".to_owned());
+    pub(super) fn read(section: &TableReader<'_>, base: &Path, mounts: &mut BTreeSet<String>) -> Self {
+        let mount = section.string("mount").unwrap_or_else(|| "jwt".to_owned());
         check_mount(section, &mount, mounts);
-        let issuer = section.required_text("issuer");
+        let issuer = section.required("issuer").unwrap_or_default();
         if section.has("issuer") && (issuer.is_empty() || issuer.contains(char::is_whitespace) || issuer.contains('*'))
         {
             section.wrong(
@@ -95,7 +95,7 @@ impl JwtAuth {
         }
         let common = ClaimRules {
             audiences: read_audiences(section, &BTreeSet::new()),
-            age_secs_max: section.duration("token_age_max", 1..=SYSTEM_TTL_SECS),
+            age_secs_max: section.duration_secs("token_age_max", 1..=SYSTEM_TTL_SECS),
             bound_claims: BTreeMap::new(),
             user_claim: String::new(),
             groups_claim: None,
@@ -104,14 +104,13 @@ impl JwtAuth {
         let algorithms = read_algorithms(section);
         let keys = read_keys(section, base);
         let mut roles = BTreeMap::new();
-        for role in section.sections("role") {
-            let name = role.required_text("name");
+        for role in section.tables("role") {
+            let name = role.required("name").unwrap_or_default();
             let read = JwtRole::read(&role, &common);
             if roles.insert(name.clone(), read).is_some() {
                 role.wrong("name", format!("role `{name}` stands here twice"));
             }
         }
-        section.finish();
         Self {
             mount,
             issuer: common.issuer,
@@ -123,17 +122,17 @@ impl JwtAuth {
 }
 
 impl JwtRole {
-    fn read(section: &Section<'_>, common: &ClaimRules) -> Self {
+    fn read(section: &TableReader<'_>, common: &ClaimRules) -> Self {
         let rules = ClaimRules {
             audiences: read_audiences(section, &common.audiences),
             bound_claims: read_bound_claims(section, &common.issuer),
-            user_claim: section.text("user_claim").unwrap_or_else(|| "sub".to_owned()),
-            groups_claim: section.text("groups_claim"),
+            user_claim: section.string("user_claim").unwrap_or_else(|| "sub".to_owned()),
+            groups_claim: section.string("groups_claim"),
             ..common.clone()
         };
         if rules.audiences.is_empty() {
             // Without one, a token that the person gave to any other service would log in here (CVE-2024-5798).
-            section.wrong_section("a role needs `audiences`, its own or those of its [[auth.jwt]]");
+            section.wrong_here("a role needs `audiences`, its own or those of its [[auth.jwt]]");
         }
         let (ttl_secs, max_ttl_secs) = read_ttls(section, HOUR_SECS, HOUR_SECS);
         let groups = read_names(section, "groups");
@@ -146,7 +145,6 @@ impl JwtRole {
                 "write a Cedar policy for a group",
             );
         }
-        section.finish();
         Self {
             rules,
             groups,
@@ -157,7 +155,7 @@ impl JwtRole {
     }
 }
 
-fn check_mount(section: &Section<'_>, mount: &str, mounts: &mut BTreeSet<String>) {
+fn check_mount(section: &TableReader<'_>, mount: &str, mounts: &mut BTreeSet<String>) {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     if mount.is_empty() || mount.len() > 64 || !mount.bytes().all(plain) {
         section.wrong("mount", format!("`mount` is {mount:?}; it may hold a-z, 0-9, - and _"));
@@ -169,25 +167,24 @@ fn check_mount(section: &Section<'_>, mount: &str, mounts: &mut BTreeSet<String>
     }
 }
 
-fn read_audiences(section: &Section<'_>, inherited: &BTreeSet<String>) -> BTreeSet<String> {
-    let audiences: BTreeSet<String> = section.texts("audiences").into_iter().collect();
+fn read_audiences(section: &TableReader<'_>, inherited: &BTreeSet<String>) -> BTreeSet<String> {
+    let audiences = section.strings("audiences");
     if !section.has("audiences") {
         return inherited.clone();
     }
-    if audiences
-        .iter()
-        .any(|audience| audience.trim().is_empty() || audience == "*")
-    {
-        section.wrong(
-            "audiences",
-            "an audience is compared as a whole; write the one that tokens for this server name",
-        );
+    for (audience, place) in &audiences {
+        if audience.trim().is_empty() || audience == "*" {
+            section.wrong_at(
+                *place,
+                "an audience is compared as a whole; write the one that tokens for this server name",
+            );
+        }
     }
-    audiences
+    audiences.into_iter().map(|(audience, _)| audience).collect()
 }
 
-fn read_algorithms(section: &Section<'_>) -> Vec<Algorithm> {
-    let written = section.texts("algorithms");
+fn read_algorithms(section: &TableReader<'_>) -> Vec<Algorithm> {
+    let written = section.strings("algorithms");
     if written.is_empty() {
         section.wrong(
             "algorithms",
@@ -196,36 +193,32 @@ fn read_algorithms(section: &Section<'_>) -> Vec<Algorithm> {
     }
     let known = || ALGORITHMS.map(|(name, _)| name).join(", ");
     let mut algorithms = Vec::new();
-    for name in written {
+    for (name, place) in written {
         match ALGORITHMS.iter().find(|(known, _)| *known == name) {
             Some((_, algorithm)) => algorithms.push(*algorithm),
-            None if name.starts_with("HS") => section.wrong(
-                "algorithms",
+            None if name.starts_with("HS") => section.wrong_at(
+                place,
                 format!(
                     "{name} is not accepted: whoever can check it can also sign; known are {}",
                     known()
                 ),
             ),
-            None => section.wrong("algorithms", format!("`{name}` is not accepted; known are {}", known())),
+            None => section.wrong_at(place, format!("`{name}` is not accepted; known are {}", known())),
         }
     }
     algorithms
 }
 
-fn read_keys(section: &Section<'_>, base: &Path) -> KeySource {
-    let url = section.text("jwks_url");
+fn read_keys(section: &TableReader<'_>, base: &Path) -> KeySource {
+    let url = section.string("jwks_url");
     let roots = section
-        .text("jwks_ca_file")
-        .map(|name| read_file(section, "jwks_ca_file", &base.join(name)));
-    let jwks = section.text("jwks_file").map(|name| base.join(name));
-    let pems: Vec<PathBuf> = section
-        .texts("public_key_files")
-        .iter()
-        .map(|name| base.join(name))
-        .collect();
+        .string("jwks_ca_file")
+        .map(|name| read_file(section, section.place_of("jwks_ca_file"), &base.join(name)));
+    let jwks = section.string("jwks_file").map(|name| base.join(name));
+    let pems = section.strings("public_key_files");
     let sources = [url.is_some(), jwks.is_some(), !pems.is_empty()];
     if sources.iter().filter(|source| **source).count() != 1 {
-        section.wrong_section("write one of `jwks_url`, `jwks_file` and `public_key_files`");
+        section.wrong_here("write one of `jwks_url`, `jwks_file` and `public_key_files`");
     }
     if let Some(written) = url {
         return read_url(section, &written, roots);
@@ -235,20 +228,21 @@ fn read_keys(section: &Section<'_>, base: &Path) -> KeySource {
     }
     let mut keys = KeySet::default();
     if let Some(path) = jwks {
-        match KeySet::from_jwks(&read_file(section, "jwks_file", &path)) {
+        match KeySet::from_jwks(&read_file(section, section.place_of("jwks_file"), &path)) {
             Ok(read) => keys = read,
             Err(error) => section.wrong("jwks_file", format!("{}: {error}", path.display())),
         }
     }
-    for path in pems {
-        if let Err(error) = keys.add_pem(&read_file(section, "public_key_files", &path)) {
-            section.wrong("public_key_files", format!("{}: {error}", path.display()));
+    for (name, place) in pems {
+        let path = base.join(name);
+        if let Err(error) = keys.add_pem(&read_file(section, place, &path)) {
+            section.wrong_at(place, format!("{}: {error}", path.display()));
         }
     }
     KeySource::Files(Arc::new(keys))
 }
 
-fn read_url(section: &Section<'_>, written: &str, roots: Option<Vec<u8>>) -> KeySource {
+fn read_url(section: &TableReader<'_>, written: &str, roots: Option<Vec<u8>>) -> KeySource {
     let placeholder = || KeySource::Files(Arc::default());
     let Ok(url) = Url::parse(written) else {
         section.wrong("jwks_url", format!("`{written}` is not a URL"));
@@ -270,44 +264,51 @@ fn read_url(section: &Section<'_>, written: &str, roots: Option<Vec<u8>>) -> Key
     KeySource::Url { url, roots }
 }
 
-fn read_file(section: &Section<'_>, key: &str, path: &Path) -> Vec<u8> {
+fn read_file(section: &TableReader<'_>, place: Place, path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| {
-        section.wrong(key, format!("{} cannot be read: {error}", path.display()));
+        section.wrong_at(place, format!("{} cannot be read: {error}", path.display()));
         Vec::new()
     })
 }
 
-fn read_bound_claims(section: &Section<'_>, issuer: &str) -> BTreeMap<String, BTreeSet<String>> {
+fn read_bound_claims(section: &TableReader<'_>, issuer: &str) -> BTreeMap<String, BTreeSet<String>> {
     let hint = "name who may log in: bound_claims = { repository = \"acme/app\" }";
-    let mut bound = BTreeMap::new();
-    for (claim, values) in section.free_map("bound_claims") {
-        if values.is_empty() || values.iter().any(String::is_empty) {
-            section.wrong("bound_claims", format!("bound claim `{claim}` admits nothing"));
-        }
-        if values.iter().any(|value| value.contains('*')) {
-            section.wrong(
-                "bound_claims",
-                format!("bound claim `{claim}` holds a `*`: values are compared as a whole"),
-            );
-        }
-        bound.insert(claim, values.into_iter().collect());
-    }
     if !section.has("bound_claims") {
         section.wrong_hint(
             "bound_claims",
             "`bound_claims` is missing",
             format!("{hint}, or {{}} for all of the issuer"),
         );
-    } else if bound.is_empty() && PUBLIC_ISSUERS.contains(&issuer.trim_end_matches('/')) {
+    }
+    let Some(claims) = section.table("bound_claims") else {
+        return BTreeMap::new();
+    };
+    let mut bound = BTreeMap::new();
+    for claim in claims.free_keys() {
+        let Some(values) = claims.scalars(&claim) else {
+            continue;
+        };
+        if values.is_empty() || values.iter().any(String::is_empty) {
+            claims.wrong(&claim, format!("bound claim `{claim}` admits nothing"));
+        }
+        if values.iter().any(|value| value.contains('*')) {
+            claims.wrong(
+                &claim,
+                format!("bound claim `{claim}` holds a `*`: values are compared as a whole"),
+            );
+        }
+        bound.insert(claim, values.into_iter().collect());
+    }
+    if bound.is_empty() && PUBLIC_ISSUERS.contains(&issuer.trim_end_matches('/')) {
         section.wrong_hint("bound_claims", "this issuer signs for everybody in the world", hint);
     }
     bound
 }
 
-fn read_names(section: &Section<'_>, key: &'static str) -> BTreeSet<String> {
-    let names = section.texts(key);
-    if let Some(name) = names.iter().find(|name| !is_plain_name(name)) {
-        section.wrong(key, format!("{name:?} in `{key}` is not a name"));
+fn read_names(section: &TableReader<'_>, key: &str) -> BTreeSet<String> {
+    let names = section.strings(key);
+    for (name, place) in names.iter().filter(|(name, _)| !is_plain_name(name)) {
+        section.wrong_at(*place, format!("{name:?} in `{key}` is not a name"));
     }
-    names.into_iter().collect()
+    names.into_iter().map(|(name, _)| name).collect()
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use jsonwebtoken::Algorithm;
+use signet_core::toml_reader;
 
 use super::jwt::PUBLIC_ISSUERS;
 use super::*;
-use crate::config::section::read_file;
 use crate::login::test_issuer::{IssuerKey, key_set};
 
 /// A folder with one key file and one key set.
@@ -31,7 +31,7 @@ impl Folder {
     }
 
     fn read(&self, source: &str) -> Result<Auth, Vec<String>> {
-        let read = read_file("signet.toml", source, |top| Auth::read(top, &self.path()));
+        let read = toml_reader::read("signet.toml", source, |top| Auth::read(top, &self.path()));
         read.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
     }
 }
@@ -192,7 +192,7 @@ fn what_would_let_in_too_many_is_refused_with_its_reason() {
             "a wrong bound",
             "ref_protected = true",
             "ref = { a = 1 }",
-            "table of texts",
+            "`ref` is a table, but must be a text",
         ),
         (
             "cve_2025_5999: root",
