@@ -125,7 +125,10 @@ impl AlgorithmSigner {
 
 /// A role. Fields are read by [`crate::plan`] and written by this module only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of Vault's role")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent switch of Vault's role"
+)]
 pub struct Role {
     pub(crate) name: String,
     pub(crate) mount: String,
@@ -206,6 +209,18 @@ impl Role {
     #[must_use]
     pub const fn allowed_domains(&self) -> &NameRule {
         &self.allowed_domains
+    }
+
+    /// Whether a host may be called like an allowed domain itself.
+    #[must_use]
+    pub const fn bare_domains(&self) -> bool {
+        self.bare_domains
+    }
+
+    /// Whether a host may be called like something under an allowed domain.
+    #[must_use]
+    pub const fn subdomains(&self) -> bool {
+        self.subdomains
     }
 
     /// Principals of a request that names none.

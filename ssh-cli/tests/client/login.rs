@@ -146,7 +146,10 @@ fn a_token_is_checked_before_it_is_kept() {
 fn a_plain_vault_serves_as_well() {
     let world = World::new();
     let roles = stdout(&world.run(&["roles"]));
-    assert!(roles.contains("my-role   ubuntu, deploy"), "{roles}");
+    assert!(
+        roles.contains("my-role   user           ubuntu, deploy   ubuntu    30m   the mount's"),
+        "{roles}"
+    );
     world.stub.be_a_plain_vault();
     let roles = stdout(&world.run(&["roles", "-format=json"]));
     assert!(roles.contains("\"other\""), "{roles}");

@@ -175,7 +175,8 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
         ("GET", "/v1/sys/signet/whoami") if ours => (200, json!({"data": {"person": "alice", "groups": ["backend"]}})),
         ("GET", "/v1/sys/signet/roles?mount=ssh") if ours => (
             200,
-            json!({"data": {"roles": [{"mount": "ssh", "name": "my-role", "principals": ["ubuntu", "deploy"], "ttl": 1800}]}}),
+            json!({"data": {"roles": [{"mount": "ssh", "name": "my-role", "principals": ["ubuntu", "deploy"], "user_certificates": true,
+                "default_principals": ["ubuntu"], "ttl": 1800, "max_ttl": null}]}}),
         ),
         ("GET", "/v1/auth/token/lookup-self") => (
             200,
