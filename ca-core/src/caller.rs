@@ -33,7 +33,9 @@ impl AuthMethod {
     /// Reads the word back.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Token, Self::SshKey, Self::Jwt].into_iter().find(|method| method.as_str() == word)
+        [Self::Token, Self::SshKey, Self::Jwt]
+            .into_iter()
+            .find(|method| method.as_str() == word)
     }
 }
 

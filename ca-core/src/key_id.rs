@@ -21,7 +21,10 @@ impl KeyId {
     /// # Errors
     /// [`Denial::KeyIdInvalid`] when a character or the length is not allowed.
     pub fn parse(text: &str) -> Result<Self, Denial> {
-        let invalid = |reason| Denial::KeyIdInvalid { key_id: text.chars().take(64).collect(), reason };
+        let invalid = |reason| Denial::KeyIdInvalid {
+            key_id: text.chars().take(64).collect(),
+            reason,
+        };
         if text.is_empty() {
             return Err(invalid("it is empty"));
         }
@@ -64,7 +67,14 @@ mod tests {
     #[test]
     fn a_key_id_cannot_forge_a_log_line() {
         assert!(KeyId::parse("vault-root-2260/x@y:z+=").is_ok());
-        for bad in ["", "a\nAccepted publickey for root", "a b", "a (serial 1)", "a\u{1b}[0m", &"x".repeat(257)] {
+        for bad in [
+            "",
+            "a\nAccepted publickey for root",
+            "a b",
+            "a (serial 1)",
+            "a\u{1b}[0m",
+            &"x".repeat(257),
+        ] {
             assert!(KeyId::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(sanitized("a\nb c"), "a-b-c");

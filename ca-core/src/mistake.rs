@@ -19,7 +19,12 @@ pub struct Mistake {
 impl Mistake {
     /// Makes a mistake about a whole file.
     pub fn new(file: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { file: file.into(), line: None, text: text.into(), hint: None }
+        Self {
+            file: file.into(),
+            line: None,
+            text: text.into(),
+            hint: None,
+        }
     }
 
     /// Makes a mistake at the line that holds byte `offset` of `source`.

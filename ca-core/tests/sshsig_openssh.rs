@@ -1,5 +1,13 @@
 //! The real `ssh-keygen -Y sign` and `-Y verify` as the judge of our SSHSIG code, for every key kind that needs no device.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking; .clippy.toml allows it in #[test] functions, this in their helpers"
+)]
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -48,7 +48,7 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
     // 5. All fields decided, then signed.
     let serial = at.authority.ledger.reserve_serial()?;
     let plan = CertificatePlan::new(grant, serial, now, random::nonce32()?)?;
-    let signed = sign(plan, signer).await?;
+    let certificate = sign(plan, signer).await?;
     // 6. No record, no certificate: only the ledger makes what may become an answer.
     let context = IssueContext {
         caller: at.caller,
@@ -56,7 +56,7 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
         role: at.role,
         request_id: at.request_id,
     };
-    Ok(at.authority.ledger.record_issue(signed, context).await?)
+    Ok(at.authority.ledger.record_issue(certificate, context).await?)
 }
 
 /// Signs on this thread what takes microseconds; RSA goes elsewhere, so that it delays nobody else's answer.

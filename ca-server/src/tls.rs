@@ -135,7 +135,7 @@ impl Tls {
     /// # Errors
     /// [`TlsError::Unusable`] when the crypto provider fails.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&self.current) as _;
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Presented>::clone(&self.current);
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Unusable)?

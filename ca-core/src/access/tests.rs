@@ -137,6 +137,7 @@ fn check(sentence: &str, who: &Who<'_>, role: &str, principals: &[&str], ttl: u6
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a decision table")]
 fn signing_decisions() {
     let alice = member("alice", &["backend"]);
     let away = Who {
@@ -290,6 +291,7 @@ fn a_certificate_without_principals_is_not_a_request_for_nobody() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a decision table")]
 fn path_decisions() {
     let access = AccessPolicies::parse(&[("access/t.cedar", POLICIES)]).unwrap();
     let operator = caller(&Who {

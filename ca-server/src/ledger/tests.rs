@@ -156,7 +156,7 @@ fn a_sink_follows_is_rotated_and_repairs_a_half_line() {
     ledger.close();
     // A crash while writing leaves a half line; the next start cuts it off and writes it whole.
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, &text[..text.len() - 10]).unwrap();
+    std::fs::write(&path, text.split_at(text.len() - 10).0).unwrap();
     let ledger = open(data.path(), &sinks);
     record(&ledger, "carol").unwrap();
     wait_for_lines(&path, 3);

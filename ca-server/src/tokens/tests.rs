@@ -60,7 +60,7 @@ async fn a_token_is_valid_until_its_end_and_after_a_restart() {
         (&*again.person, again.expires, again.renewable),
         ("alice", Some(NOW.plus(60)), true)
     );
-    assert_eq!(reopened.list_accessors(NOW), [entry.accessor.clone()]);
+    assert_eq!(reopened.list_accessors(NOW), std::slice::from_ref(&entry.accessor));
 }
 
 #[tokio::test]
