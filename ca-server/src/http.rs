@@ -11,7 +11,7 @@ mod rate_limit;
 mod routes;
 pub mod table;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -36,6 +36,18 @@ use crate::random;
 /// The peer's address, put on each request by the listener: the socket's, never a header's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub IpAddr);
+
+impl PeerAddress {
+    /// The address that stands for everything one customer of a network has: one IPv6 customer has 2^64 addresses, so a
+    /// /64 is one peer.
+    #[must_use]
+    pub fn customer(self) -> IpAddr {
+        match self.0.to_canonical() {
+            v4 @ IpAddr::V4(_) => v4,
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+        }
+    }
+}
 
 /// What every request needs.
 #[derive(Debug, Clone)]

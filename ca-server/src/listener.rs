@@ -2,9 +2,12 @@
 //! same port, so that no connection ever moves between cores. Every limit on a peer that can be enforced before a request
 //! exists is enforced here.
 
+mod seats;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,10 +22,11 @@ use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
+use self::seats::Seats;
 use crate::config::Limits;
 use crate::http::PeerAddress;
 use crate::metrics::Metrics;
@@ -30,6 +34,8 @@ use crate::metrics::Metrics;
 const BACKLOG: i32 = 1024;
 const HEADERS_MAX: usize = 64;
 const HTTP2_STREAMS_MAX: u32 = 128;
+/// After this long without a request an HTTP/2 connection is closed; for HTTP/1 the time for a request's head does that.
+const HTTP2_IDLE: Duration = Duration::from_secs(60);
 
 /// Sockets that are bound and not yet served.
 #[derive(Debug)]
@@ -50,7 +56,7 @@ struct Shared {
     tls: Option<Arc<ServerConfig>>,
     limits: Limits,
     metrics: Metrics,
-    connections: Arc<Semaphore>,
+    seats: Arc<Seats>,
 }
 
 impl Listener {
@@ -88,13 +94,12 @@ impl Listener {
         metrics: &Metrics,
         shutdown: &watch::Receiver<bool>,
     ) -> io::Result<Serving> {
-        let connections = Arc::new(Semaphore::new(limits.connections_max));
         let shared = Arc::new(Shared {
             router,
             tls,
             limits: limits.clone(),
             metrics: metrics.clone(),
-            connections,
+            seats: Seats::new(limits.connections_max),
         });
         let mut threads = Vec::with_capacity(self.sockets.len());
         for (core, socket) in self.sockets.into_iter().enumerate() {
@@ -165,7 +170,7 @@ async fn serve_core(socket: std::net::TcpListener, shared: Arc<Shared>, mut shut
 
 /// Takes a connection if there is room for one; everything slow happens in its own task.
 fn accept(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, watcher: Watcher) {
-    let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
+    let Some(seat) = shared.seats.take(peer.ip()) else {
         shared.metrics.connection_refused();
         return;
     };
@@ -177,7 +182,7 @@ fn accept(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, watcher: Wa
         shared.metrics.connection_opened();
         serve_connection(stream, peer, &shared, watcher).await;
         shared.metrics.connection_closed();
-        drop(permit);
+        drop(seat);
     });
 }
 
@@ -228,13 +233,56 @@ async fn serve_http2(
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(shared.limits.header_timeout_secs));
     let owned = Arc::clone(shared);
+    let traffic = Arc::new(Traffic::default());
+    let counted = Arc::clone(&traffic);
     let answer = move |request| {
-        let shared = Arc::clone(&owned);
-        async move { answer(request, peer, &shared).await }
+        let (shared, traffic) = (Arc::clone(&owned), Arc::clone(&counted));
+        async move {
+            let _under_way = traffic.begin();
+            answer(request, peer, &shared).await
+        }
     };
     let connection = http.serve_connection(TokioIo::new(stream), service_fn(answer));
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%peer, %error, "the connection ended early");
+    tokio::select! {
+        ended = watcher.watch(connection) => if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "the connection ended early");
+        },
+        () = traffic.ceases(HTTP2_IDLE) => tracing::debug!(%peer, "the connection was idle and is closed"),
+    }
+}
+
+/// The requests of one connection. A peer that only answers pings must not keep its place.
+#[derive(Debug, Default)]
+struct Traffic {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+struct UnderWay<'a>(&'a Traffic);
+
+impl Traffic {
+    fn begin(&self) -> UnderWay<'_> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        UnderWay(self)
+    }
+
+    /// Returns when no request was under way for `idle`, or up to twice as long.
+    async fn ceases(&self, idle: Duration) {
+        let mut before = usize::MAX;
+        loop {
+            let (ended, begun) = (self.ended.load(Ordering::SeqCst), self.begun.load(Ordering::SeqCst));
+            if begun == ended && begun == before {
+                return;
+            }
+            before = begun;
+            tokio::time::sleep(idle).await;
+        }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -261,4 +309,20 @@ fn too_slow() -> Response<Body> {
         http::HeaderValue::from_static("application/json"),
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_idle_only_without_requests() {
+        const IDLE: Duration = Duration::from_millis(10);
+        let traffic = Traffic::default();
+        let under_way = traffic.begin();
+        let waited = tokio::time::timeout(IDLE * 5, traffic.ceases(IDLE)).await;
+        assert!(waited.is_err(), "a long request is no idleness");
+        drop(under_way);
+        traffic.ceases(IDLE).await;
+    }
 }

@@ -7,6 +7,8 @@ use std::num::NonZeroU32;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
+use super::PeerAddress;
+
 /// Addresses with a bucket of their own; each costs some 100 bytes.
 const ADDRESSES_MAX: usize = 50_000;
 /// The bucket shared by all addresses past [`ADDRESSES_MAX`].
@@ -39,7 +41,7 @@ impl RateLimit {
         let key = if self.limiter.len() > ADDRESSES_MAX {
             SHARED
         } else {
-            bucket(address)
+            PeerAddress(address).customer()
         };
         self.limiter.check_key(&key).map_err(|not_until| {
             not_until
@@ -47,14 +49,6 @@ impl RateLimit {
                 .as_secs()
                 .saturating_add(1)
         })
-    }
-}
-
-/// One IPv6 customer has 2^64 addresses, so a /64 is one peer.
-fn bucket(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        v4 @ IpAddr::V4(_) => v4,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
     }
 }
 

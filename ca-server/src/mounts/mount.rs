@@ -230,11 +230,7 @@ impl Mount {
     pub async fn delete_role(&self, name: &str) -> Result<bool, MountError> {
         let _changing = self.change_begins().await?;
         // Out of memory first, as with the CA key.
-        let removed = self
-            .roles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+        let removed = self.roles.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         let Some(role) = removed else { return Ok(false) };
         let change = Change::Delete(Table::Roles, self.role_key(name));
         let deleted = self.keyring.store().apply(vec![change]).durable().await;

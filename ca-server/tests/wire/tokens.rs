@@ -50,7 +50,9 @@ async fn the_name_of_an_orphan_makes_nobody_of_it_whom_a_policy_knows() {
 async fn a_health_check_cannot_ask_for_an_answer_that_is_none() {
     let desk = Desk::new();
     for code in ["100", "101", "199", "600", "-1", "65736"] {
-        let answer = desk.ask("GET", &format!("sys/health?activecode={code}"), None, "").await;
+        let answer = desk
+            .ask("GET", &format!("sys/health?activecode={code}"), None, "")
+            .await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{code}");
     }
     let answer = desk.ask("GET", "sys/health?activecode=299", None, "").await;
