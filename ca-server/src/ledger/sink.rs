@@ -21,8 +21,8 @@ const CHUNK: u32 = 512;
 const REST: Duration = Duration::from_secs(1);
 /// How long a sink may catch up when the server stops; the rest follows at the next start.
 const LAST_WORDS: u32 = 20;
-/// No record of ours is longer; more than this without a line end is not our file.
-const TAIL_BYTES: u64 = 1 << 20;
+/// How much of a file's end is read to find its last record; more where a record is longer, as those of large roles are.
+const TAIL_BYTES: u64 = 1 << 16;
 
 /// How far the ledger is.
 #[derive(Debug, Default)]
@@ -244,11 +244,7 @@ fn open(path: &Path, memory: &Path) -> io::Result<(File, u64)> {
     if !file.metadata()?.is_file() {
         return Ok((file, remembered(memory)));
     }
-    let length = file.metadata()?.len();
-    let start = length.saturating_sub(TAIL_BYTES);
-    file.seek(SeekFrom::Start(start))?;
-    let mut tail = Vec::new();
-    Read::by_ref(&mut file).take(TAIL_BYTES).read_to_end(&mut tail)?;
+    let (start, tail) = last_lines(&mut file)?;
     let whole = tail
         .iter()
         .rposition(|byte| *byte == b'\n')
@@ -260,6 +256,23 @@ fn open(path: &Path, memory: &Path) -> io::Result<(File, u64)> {
     let last = lines.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
     let head = last.and_then(|line| Head::of_line(std::str::from_utf8(line).ok()?));
     Ok((file, head.map_or_else(|| remembered(memory), |head| head.position)))
+}
+
+/// The end of a file, from where it was read: at least one whole line and what stands half behind it, or all there is.
+fn last_lines(file: &mut File) -> io::Result<(u64, Vec<u8>)> {
+    let length = file.metadata()?.len();
+    let mut wanted = TAIL_BYTES;
+    loop {
+        let start = length.saturating_sub(wanted);
+        file.seek(SeekFrom::Start(start))?;
+        let mut tail = Vec::new();
+        Read::by_ref(file).take(wanted).read_to_end(&mut tail)?;
+        // The first of two line ends shows where the line before the second begins.
+        if start == 0 || tail.iter().filter(|byte| **byte == b'\n').count() > 1 {
+            return Ok((start, tail));
+        }
+        wanted = wanted.saturating_mul(4);
+    }
 }
 
 fn remembered(memory: &Path) -> u64 {

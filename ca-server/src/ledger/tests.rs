@@ -167,6 +167,23 @@ fn a_sink_follows_is_rotated_and_repairs_a_half_line() {
 }
 
 #[test]
+fn a_half_line_of_a_very_long_record_is_repaired_too() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join("audit.jsonl");
+    let ledger = open(data.path(), std::slice::from_ref(&path));
+    record(&ledger, "alice").unwrap();
+    record(&ledger, &"long".repeat(500_000)).unwrap();
+    wait_for_lines(&path, 2);
+    ledger.close();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.split_at(text.len() - 10).0).unwrap();
+    let ledger = open(data.path(), std::slice::from_ref(&path));
+    let text = wait_for_lines(&path, 2);
+    ledger.close();
+    assert_eq!(text.lines().map(str::to_owned).collect::<Vec<_>>(), lines(data.path()));
+}
+
+#[test]
 fn a_failing_sink_holds_nobody_up_and_catches_up() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("logs");
