@@ -385,15 +385,31 @@ impl Denial {
 }
 
 fn allowed_here(allowed: &[String]) -> String {
-    if allowed.is_empty() {
-        "none is allowed here".to_owned()
-    } else {
-        format!("allowed here: {}", allowed.join(", "))
+    const NAMED_MAX: usize = 20;
+    let (named, more) = allowed.split_at(allowed.len().min(NAMED_MAX));
+    match (named, more) {
+        ([], _) => "none is allowed here".to_owned(),
+        (named, []) => format!("allowed here: {}", named.join(", ")),
+        // A role may list a hundred thousand names; an answer must not.
+        (named, more) => format!("allowed here: {} and {} more", named.join(", "), more.len()),
     }
 }
 
 impl From<FieldError> for Denial {
     fn from(error: FieldError) -> Self {
         Self::Field(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_some_of_very_many() {
+        let names: Vec<String> = (0..100_000).map(|n| format!("u{n}")).collect();
+        assert_eq!(allowed_here(&[]), "none is allowed here");
+        assert!(allowed_here(&names[..20]).ends_with(", u19"));
+        assert!(allowed_here(&names).ends_with(", u19 and 99980 more"));
     }
 }

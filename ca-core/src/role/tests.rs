@@ -55,7 +55,10 @@ fn a_list_does_not_become_anything_when_it_is_read_again() {
         r#""allowed_critical_options":",""#,
         r#""allowed_critical_options":"*","allowed_extensions":"," "#,
     ] {
-        let role = from_json(&format!(r#"{{"key_type":"ca","allow_user_certificates":true,{lists}}}"#)).unwrap();
+        let role = from_json(&format!(
+            r#"{{"key_type":"ca","allow_user_certificates":true,{lists}}}"#
+        ))
+        .unwrap();
         let again = from_json(&role.vault_fields().to_string()).unwrap();
         assert_eq!(again, role, "{lists}");
         assert_eq!(role.allowed_users().star, Star::None, "{lists}");
@@ -124,6 +127,11 @@ fn a_role_file_allows_nothing_that_it_does_not_say() {
         OptionRule::Listed(std::collections::BTreeSet::new())
     );
     assert!(role.critical_options_forced);
+    assert_ne!(
+        role.vault_fields()["allowed_critical_options"],
+        "",
+        "the empty text means any on Vault's wire"
+    );
     assert_eq!(role.mount(), "ssh");
 }
 
