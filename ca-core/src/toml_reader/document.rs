@@ -1,6 +1,7 @@
 //! One file under reading: its mistakes, and for each table that was opened the keys that were asked for.
 
 use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use toml::Spanned;
@@ -15,7 +16,8 @@ pub(super) struct Document<'a> {
     file: &'a str,
     text: &'a str,
     mistakes: RefCell<Vec<Mistake>>,
-    opened: RefCell<Vec<Rc<OpenTable<'a>>>>,
+    /// By the table's address: a file may have as many tables as there are people.
+    opened: RefCell<HashMap<usize, Rc<OpenTable<'a>>>>,
 }
 
 /// A table that somebody reads.
@@ -25,33 +27,31 @@ pub(super) struct OpenTable<'a> {
     /// `[tls]`, `[[mount]]`; empty for the file's top.
     header: String,
     place: Place,
-    asked: RefCell<Vec<String>>,
+    asked: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Document<'a> {
-    pub(super) const fn new(file: &'a str, text: &'a str) -> Self {
+    pub(super) fn new(file: &'a str, text: &'a str) -> Self {
         Self {
             file,
             text,
             mistakes: RefCell::new(Vec::new()),
-            opened: RefCell::new(Vec::new()),
+            opened: RefCell::default(),
         }
     }
 
     /// Opens a table, or gives the one that is open: its keys may be asked for in several places.
     pub(super) fn open(&self, table: &'a DeTable<'a>, header: String, place: Place) -> Rc<OpenTable<'a>> {
         let mut opened = self.opened.borrow_mut();
-        if let Some(open) = opened.iter().find(|open| std::ptr::eq(open.table, table)) {
-            return Rc::clone(open);
-        }
-        let open = Rc::new(OpenTable {
-            table,
-            header,
-            place,
-            asked: RefCell::default(),
+        let open = opened.entry(std::ptr::from_ref(table).addr()).or_insert_with(|| {
+            Rc::new(OpenTable {
+                table,
+                header,
+                place,
+                asked: RefCell::default(),
+            })
         });
-        opened.push(Rc::clone(&open));
-        open
+        Rc::clone(open)
     }
 
     pub(super) fn mistake(&self, place: Place, text: impl Into<String>) -> Mistake {
@@ -81,7 +81,7 @@ impl<'a> Document<'a> {
     /// Every mistake that was kept, and each key of an open table that nobody asked for.
     pub(super) fn finish(&self) -> Vec<Mistake> {
         let mut mistakes = self.mistakes.take();
-        for table in self.opened.borrow().iter() {
+        for table in self.opened.borrow().values() {
             mistakes.extend(self.unknown_keys(table));
         }
         mistakes.sort();
@@ -98,10 +98,10 @@ impl<'a> Document<'a> {
             let mistake = mistake.did_you_mean(word, known_words());
             match mistake.hint {
                 Some(_) => mistake,
-                None => mistake.hint(format!("known keys: {}", known.join(", "))),
+                None => mistake.hint(format!("known keys: {}", known_words().collect::<Vec<_>>().join(", "))),
             }
         };
-        let unknown = |key: &&Spanned<DeString<'a>>| !known_words().any(|known| known == key.get_ref());
+        let unknown = |key: &&Spanned<DeString<'a>>| !known.contains(key.get_ref().as_ref());
         table.keys().filter(unknown).map(mistake).collect()
     }
 }
@@ -110,8 +110,8 @@ impl<'a> OpenTable<'a> {
     /// Remembers that a key may stand here.
     pub(super) fn ask(&self, key: &str) {
         let mut asked = self.asked.borrow_mut();
-        if !asked.iter().any(|known| known == key) {
-            asked.push(key.to_owned());
+        if !asked.contains(key) {
+            asked.insert(key.to_owned());
         }
     }
 
