@@ -15,7 +15,7 @@ use super::identity::Identity;
 use super::obtain::{ObtainError, obtain, write_known_hosts};
 use super::runtime_dir::RuntimeDir;
 use super::socket::AgentSocket;
-use crate::clock;
+use crate::clock::Clock;
 use crate::report::{Exit, Failure};
 use crate::vault::Vault;
 
@@ -26,6 +26,7 @@ const RETRY_SECS: u64 = 15;
 #[derive(Debug)]
 pub struct Cache {
     dir: RuntimeDir,
+    clock: Clock,
     slots: Mutex<HashMap<String, Arc<Slot>>>,
     changed: Condvar,
 }
@@ -36,6 +37,7 @@ struct Slot {
     token_hash: String,
     request: CertificateRequest,
     token: Option<SecretString>,
+    clock: Clock,
     /// Held while a fetch is under way: the single flight.
     flight: Mutex<Option<Vault>>,
     /// Counts finished fetches, so that those who waited share the outcome instead of asking again.
@@ -70,9 +72,10 @@ impl Drop for State {
 impl Cache {
     /// An empty cache whose sockets live in `dir`.
     #[must_use]
-    pub fn new(dir: RuntimeDir) -> Self {
+    pub fn new(dir: RuntimeDir, clock: Clock) -> Self {
         Self {
             dir,
+            clock,
             slots: Mutex::default(),
             changed: Condvar::new(),
         }
@@ -85,7 +88,7 @@ impl Cache {
     pub fn certificate(&self, request: CertificateRequest, token: Option<SecretString>) -> Result<Handle, Failure> {
         let slot = self.slot(request, token);
         let seen = slot.flights.load(Ordering::SeqCst);
-        if let Some(handle) = slot.at_hand(clock::now()) {
+        if let Some(handle) = slot.at_hand(self.clock.now()) {
             return Ok(handle);
         }
         let outcome = slot.fetch(&self.dir, seen);
@@ -109,7 +112,7 @@ impl Cache {
 
     /// How many certificates are valid.
     pub fn held(&self) -> usize {
-        let now = clock::now();
+        let now = self.clock.now();
         lock(&self.slots)
             .values()
             .filter(|slot| slot.valid_before().is_some_and(|end| end > now))
@@ -117,13 +120,13 @@ impl Cache {
     }
 
     /// Renews what is used and due, drops what has ended, then waits until something is due again.
-    pub fn tend(&self, dir: &RuntimeDir, wait_max: Duration) {
-        let now = clock::now();
+    pub fn tend(&self, wait_max: Duration) {
+        let now = self.clock.now();
         let slots: Vec<Arc<Slot>> = lock(&self.slots).values().cloned().collect();
         for slot in slots {
             if slot.is_due(now) {
                 let seen = slot.flights.load(Ordering::SeqCst);
-                drop(slot.fetch(dir, seen));
+                drop(slot.fetch(&self.dir, seen));
             }
         }
         let mut slots = lock(&self.slots);
@@ -145,6 +148,7 @@ impl Cache {
                 token_hash: token_hash(token.as_ref()),
                 request,
                 token,
+                clock: self.clock.clone(),
                 flight: Mutex::default(),
                 flights: AtomicU64::new(0),
                 state: Mutex::default(),
@@ -169,7 +173,7 @@ impl Slot {
     /// Fetches, unless another asker's fetch has ended since `seen`: then its outcome is everybody's.
     fn fetch(&self, dir: &RuntimeDir, seen: u64) -> Result<Handle, Failure> {
         let mut vault = lock(&self.flight);
-        let now = clock::now();
+        let now = self.clock.now();
         if self.flights.load(Ordering::SeqCst) != seen {
             if let Some(failure) = lock(&self.state).last_failure.clone() {
                 return self.fall_back(failure);
@@ -190,7 +194,7 @@ impl Slot {
             }
             Err(failure) => {
                 state.last_failure = Some(failure.clone());
-                state.not_before = Some(clock::now().plus(RETRY_SECS));
+                state.not_before = Some(self.clock.now().plus(RETRY_SECS));
                 Err(failure)
             }
         };
@@ -202,7 +206,7 @@ impl Slot {
 
     /// While the authority is away a certificate that is still valid serves; a refusal is a refusal.
     fn fall_back(&self, failure: Failure) -> Result<Handle, Failure> {
-        let now = clock::now();
+        let now = self.clock.now();
         let state = lock(&self.state);
         let valid = state
             .current
@@ -221,7 +225,7 @@ impl Slot {
                 vault.insert(Vault::new(self.request.endpoint.clone(), self.token.clone()).map_err(ObtainError::Vault)?)
             }
         };
-        let (identity, warnings) = obtain(vault, &self.request)?;
+        let (identity, warnings) = obtain(vault, &self.request, &self.clock)?;
         let name = self.key.get(..16).unwrap_or("certificate");
         if let Some(hosts) = &self.request.host_keys {
             let path = dir.join(&format!("{name}.known_hosts"));
@@ -232,7 +236,8 @@ impl Slot {
         let mut state = lock(&self.state);
         if state.socket.is_none() {
             let path = dir.join(&format!("{name}.sock"));
-            let bound = AgentSocket::bind(path).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+            let bound = AgentSocket::bind(path, self.clock.clone());
+            let bound = bound.map_err(|error| Failure::from_error(Exit::Failed, &error))?;
             state.socket = Some(bound);
         }
         if let Some(socket) = &state.socket {

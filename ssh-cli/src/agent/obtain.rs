@@ -8,7 +8,7 @@ use ssh_key::PublicKey;
 use super::control::{CertificateRequest, HostKeys};
 use super::identity::{CertificateError, FreshKey, Identity};
 use super::runtime_dir::write_private;
-use crate::clock;
+use crate::clock::Clock;
 use crate::vault::{Vault, VaultError, Verb};
 
 /// Why there is no certificate.
@@ -102,11 +102,15 @@ pub fn warnings(envelope: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Makes a key and has it certified.
+/// Makes a key and has it certified; the clock is read once the certificate is here.
 ///
 /// # Errors
 /// Any [`ObtainError`].
-pub fn obtain(vault: &Vault, request: &CertificateRequest) -> Result<(Identity, Vec<String>), ObtainError> {
+pub fn obtain(
+    vault: &Vault,
+    request: &CertificateRequest,
+    clock: &Clock,
+) -> Result<(Identity, Vec<String>), ObtainError> {
     let key = FreshKey::generate().map_err(ObtainError::Key)?;
     let fields = SignFields {
         cert_type: "user",
@@ -115,7 +119,7 @@ pub fn obtain(vault: &Vault, request: &CertificateRequest) -> Result<(Identity, 
         extensions: &request.extensions,
     };
     let envelope = sign(vault, &request.mount, &request.role, &key.public_line(), fields)?;
-    let identity = key.certify(signed_key(&envelope)?, clock::now())?;
+    let identity = key.certify(signed_key(&envelope)?, clock.now())?;
     Ok((identity, warnings(&envelope)))
 }
 

@@ -11,13 +11,28 @@ use super::cache::Cache;
 use super::control::{self, Answer, Question};
 use super::runtime_dir::RuntimeDir;
 use super::socket::{is_own, listen, spawn};
+use crate::clock::Clock;
 use crate::frame;
 use crate::report::{Exit, Failure};
 
-/// How long an agent stays with nothing to serve.
-const GRACE: Duration = Duration::from_secs(10);
-/// The wall clock can jump (a laptop wakes up), so nothing is waited for longer than this.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How patient an agent is.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How long it stays with nothing to serve.
+    pub grace: Duration,
+    /// How long it sleeps at most: the wall clock can jump (a laptop wakes up), so nothing is waited for longer.
+    pub look_again: Duration,
+}
+
+impl Pace {
+    /// How a person's agent behaves.
+    pub const USUAL: Self = Self {
+        grace: Duration::from_secs(10),
+        look_again: Duration::from_secs(30),
+    };
+    /// With nothing to serve it looks more often, so that it ends in time.
+    const IDLE: Duration = Duration::from_secs(1);
+}
 
 /// The agent could not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,39 +61,28 @@ const AGENT_LOCK: &str = "agent.lock";
 /// # Errors
 /// [`AgentError`].
 pub fn run(dir: &RuntimeDir, ready: impl FnOnce()) -> Result<(), AgentError> {
-    let _lock = lock(&dir.join(AGENT_LOCK))?;
     harden();
+    serve(dir, &Clock::system(), Pace::USUAL, ready)
+}
+
+/// The same without changing the process, by any clock and at any pace.
+///
+/// # Errors
+/// [`AgentError`].
+pub fn serve(dir: &RuntimeDir, clock: &Clock, pace: Pace, ready: impl FnOnce()) -> Result<(), AgentError> {
+    let _lock = lock(&dir.join(AGENT_LOCK))?;
     let path = dir.join(CONTROL_SOCKET);
     let listener = listen(&path).map_err(|source| io_error(&path, source))?;
     sweep(dir, &path);
     let desk = Arc::new(Desk {
-        cache: Cache::new(dir.clone()),
+        cache: Cache::new(dir.clone(), clock.clone()),
         busy: AtomicUsize::new(0),
         stopped: AtomicBool::new(false),
     });
     let serving = Arc::clone(&desk);
     spawn("control", move || accept(&listener, &serving)).map_err(|source| io_error(&path, source))?;
     ready();
-    let mut idle_since = Instant::now();
-    loop {
-        let busy = desk.busy.load(Ordering::SeqCst) != 0;
-        if desk.stopped.load(Ordering::SeqCst) {
-            // Whoever asked for the end gets an answer first.
-            if !busy {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-            continue;
-        }
-        let idle = desk.cache.held() == 0 && !busy;
-        if !idle {
-            idle_since = Instant::now();
-        } else if idle_since.elapsed() >= GRACE {
-            break;
-        }
-        desk.cache
-            .tend(dir, if idle { Duration::from_secs(1) } else { LOOK_AGAIN });
-    }
+    desk.work(pace);
     drop(std::fs::remove_file(&path));
     Ok(())
 }
@@ -145,7 +149,7 @@ fn accept(listener: &UnixListener, desk: &Arc<Desk>) {
         let serving = Arc::clone(desk);
         desk.busy.fetch_add(1, Ordering::SeqCst);
         let started = spawn("asker", move || {
-            serve(&mut stream, &serving);
+            talk(&mut stream, &serving);
             serving.busy.fetch_sub(1, Ordering::SeqCst);
         });
         if started.is_err() {
@@ -154,7 +158,7 @@ fn accept(listener: &UnixListener, desk: &Arc<Desk>) {
     }
 }
 
-fn serve(stream: &mut UnixStream, desk: &Desk) {
+fn talk(stream: &mut UnixStream, desk: &Desk) {
     // Whoever connects asks at once; a silent peer must not keep the agent alive.
     if stream.set_read_timeout(Some(Duration::from_secs(10))).is_err() {
         return;
@@ -168,6 +172,30 @@ fn serve(stream: &mut UnixStream, desk: &Desk) {
 }
 
 impl Desk {
+    /// Tends the cache until it has been empty for a while, or somebody says stop.
+    fn work(&self, pace: Pace) {
+        let mut idle_since = Instant::now();
+        loop {
+            let busy = self.busy.load(Ordering::SeqCst) != 0;
+            if self.stopped.load(Ordering::SeqCst) {
+                // Whoever asked for the end gets an answer first.
+                if !busy {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+                continue;
+            }
+            let idle = self.cache.held() == 0 && !busy;
+            if !idle {
+                idle_since = Instant::now();
+            } else if idle_since.elapsed() >= pace.grace {
+                return;
+            }
+            let idle_wait = pace.look_again.min(Pace::IDLE);
+            self.cache.tend(if idle { idle_wait } else { pace.look_again });
+        }
+    }
+
     fn answer(&self, body: &[u8]) -> Answer {
         match control::read_question(body) {
             Some((Question::Certificate(request), token)) => match self.cache.certificate(*request, token) {

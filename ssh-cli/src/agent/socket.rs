@@ -11,7 +11,8 @@ use signet_core::time::UnixTime;
 
 use super::identity::Identity;
 use super::protocol::{self, Session};
-use crate::{clock, frame};
+use crate::clock::Clock;
+use crate::frame;
 
 /// Enough for a frame's bookkeeping; 200 connections must not cost 400 MiB of address space.
 const STACK_BYTES: usize = 256 * 1024;
@@ -23,8 +24,9 @@ pub struct AgentSocket {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    clock: Clock,
     identities: Mutex<Vec<Arc<Identity>>>,
     last_signature: AtomicU64,
     stopped: AtomicBool,
@@ -35,9 +37,14 @@ impl AgentSocket {
     ///
     /// # Errors
     /// The system's.
-    pub fn bind(path: PathBuf) -> std::io::Result<Self> {
+    pub fn bind(path: PathBuf, clock: Clock) -> std::io::Result<Self> {
         let listener = listen(&path)?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            clock,
+            identities: Mutex::default(),
+            last_signature: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        });
         let serving = Arc::clone(&shared);
         spawn("agent socket", move || accept(&listener, &serving))?;
         Ok(Self { path, shared })
@@ -45,7 +52,7 @@ impl AgentSocket {
 
     /// Makes `identity` the one that is listed; older ones still sign until they end.
     pub fn put(&self, identity: Arc<Identity>) {
-        let now = clock::now();
+        let now = self.shared.clock.now();
         let mut identities = self.shared.identities.lock().unwrap_or_else(PoisonError::into_inner);
         identities.retain(|old| old.valid_before() > now);
         identities.insert(0, identity);
@@ -127,7 +134,7 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
 fn serve(mut stream: UnixStream, shared: &Shared) {
     let mut session = Session::default();
     while let Ok(Some(request)) = frame::read(&mut stream) {
-        let now = clock::now();
+        let now = shared.clock.now();
         let identities: Vec<Arc<Identity>> = {
             let all = shared.identities.lock().unwrap_or_else(PoisonError::into_inner);
             all.iter()

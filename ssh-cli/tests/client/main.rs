@@ -10,6 +10,7 @@
 )]
 
 mod agent;
+mod agent_time;
 mod errors;
 mod inspect;
 mod login;

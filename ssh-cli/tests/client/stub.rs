@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,10 @@ pub(crate) struct Stub {
 struct Shared {
     signs: AtomicUsize,
     down: AtomicBool,
+    refusing: AtomicBool,
+    knocks: AtomicUsize,
+    /// Zero: the real clock.
+    stands_at: AtomicU64,
     ttl: AtomicUsize,
     requests: Mutex<Vec<(String, String, Value)>>,
     login_key: Mutex<Option<String>>,
@@ -61,6 +65,25 @@ impl Stub {
         self.shared.down.store(true, Ordering::SeqCst);
     }
 
+    /// From now on it answers, but nobody gets a certificate.
+    pub(crate) fn refuse(&self) {
+        self.shared.refusing.store(true, Ordering::SeqCst);
+    }
+
+    /// How many requests came, answered or cut.
+    pub(crate) fn knocks(&self) -> usize {
+        self.shared.knocks.load(Ordering::SeqCst)
+    }
+
+    /// From now on its clock goes only by `time_passes`.
+    pub(crate) fn time_stands_at(&self, secs: u64) {
+        self.shared.stands_at.store(secs, Ordering::SeqCst);
+    }
+
+    pub(crate) fn time_passes(&self, secs: u64) {
+        self.shared.stands_at.fetch_add(secs, Ordering::SeqCst);
+    }
+
     pub(crate) fn certificates_live(&self, secs: usize) {
         self.shared.ttl.store(secs, Ordering::SeqCst);
     }
@@ -95,6 +118,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut stream = stream;
     while let Some((method, path, headers, body)) = read_request(&mut reader) {
+        shared.knocks.fetch_add(1, Ordering::SeqCst);
         if shared.down.load(Ordering::SeqCst) {
             return;
         }
@@ -223,7 +247,7 @@ fn sign(shared: &Shared, path: &str, body: &Value) -> (u16, Value) {
             }),
         );
     }
-    if path.ends_with("/forbidden") {
+    if path.ends_with("/forbidden") || shared.refusing.load(Ordering::SeqCst) {
         return (
             403,
             json!({
@@ -237,7 +261,11 @@ fn sign(shared: &Shared, path: &str, body: &Value) -> (u16, Value) {
     std::thread::sleep(std::time::Duration::from_millis(100));
     let key = PublicKey::from_openssh(body["public_key"].as_str().unwrap()).unwrap();
     let ttl = u64::try_from(shared.ttl.load(Ordering::SeqCst)).unwrap();
-    let mut builder = Builder::new(vec![1; 32], key.key_data().clone(), now() - 30, now() + ttl).unwrap();
+    let now = match shared.stands_at.load(Ordering::SeqCst) {
+        0 => now(),
+        standing => standing,
+    };
+    let mut builder = Builder::new(vec![1; 32], key.key_data().clone(), now - 30, now + ttl).unwrap();
     builder.serial(4711).unwrap().key_id("stub").unwrap();
     builder
         .cert_type(if body["cert_type"] == "host" {
