@@ -38,7 +38,10 @@ impl Mounts {
     /// [`MountError`] naming what cannot be read.
     pub fn open(keyring: Arc<Keyring>) -> Result<Self, MountError> {
         let mut by_uuid = HashMap::new();
-        for (path, json) in keyring.store().scan(Table::Mounts)? {
+        // Sealed though not secret: whoever can write the store only must not give a CA key to another mount's roles, nor
+        // a role to somebody else.
+        for (path, sealed) in keyring.store().scan(Table::Mounts)? {
+            let json = keyring.unseal(Table::Mounts, &path, &sealed)?;
             let stored: Stored = serde_json::from_slice(&json).map_err(|_| MountError::Damaged {
                 what: format!("mount `{path}`"),
             })?;
@@ -113,7 +116,7 @@ impl Mounts {
             },
         };
         let mount = Arc::new(Mount::new(&config.path, stored, Arc::clone(&self.keyring)));
-        self.keyring.store().apply(vec![mount.change()]).durable().await?;
+        self.keyring.store().apply(vec![mount.change()?]).durable().await?;
         self.table
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -188,7 +191,8 @@ fn load_signers(keyring: &Keyring, mounts: &HashMap<String, Mount>) -> Result<()
 }
 
 fn load_roles(keyring: &Keyring, mounts: &HashMap<String, Mount>) -> Result<(), MountError> {
-    for (key, json) in keyring.store().scan(Table::Roles)? {
+    for (key, sealed) in keyring.store().scan(Table::Roles)? {
+        let json = keyring.unseal(Table::Roles, &key, &sealed)?;
         let damaged = || MountError::Damaged {
             what: format!("role `{key}`"),
         };

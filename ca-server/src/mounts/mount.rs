@@ -10,6 +10,7 @@ use signet_core::signer::SoftwareSigner;
 use tokio::sync::MutexGuard;
 
 use super::MountError;
+use crate::barrier::BarrierError;
 use crate::keyring::Keyring;
 use crate::store::{Change, Table};
 
@@ -129,7 +130,7 @@ impl Mount {
         settings.max_ttl = max_ttl.unwrap_or(settings.max_ttl);
         self.keyring
             .store()
-            .apply(vec![self.change_to(&settings)])
+            .apply(vec![self.change_to(&settings)?])
             .durable()
             .await?;
         self.settings.store(Arc::new(settings));
@@ -213,12 +214,10 @@ impl Mount {
     /// The store's failure; the old role then stays.
     pub async fn put_role(&self, role: Role) -> Result<(), MountError> {
         let _changing = self.change_begins().await?;
-        let json = role.vault_fields().to_string().into_bytes();
-        self.keyring
-            .store()
-            .apply(vec![Change::Put(Table::Roles, self.role_key(role.name()), json)])
-            .durable()
-            .await?;
+        let json = role.vault_fields().to_string();
+        let key = self.role_key(role.name());
+        let change = self.keyring.seal(Table::Roles, &key, json.as_bytes())?;
+        self.keyring.store().apply(vec![change]).durable().await?;
         self.load_role(role);
         Ok(())
     }
@@ -255,7 +254,7 @@ impl Mount {
     }
 
     /// The change that writes the mount itself.
-    pub(super) fn change(&self) -> Change {
+    pub(super) fn change(&self) -> Result<Change, BarrierError> {
         self.change_to(&self.settings.load())
     }
 
@@ -290,18 +289,15 @@ impl Mount {
         }
     }
 
-    fn change_to(&self, settings: &Settings) -> Change {
+    fn change_to(&self, settings: &Settings) -> Result<Change, BarrierError> {
         let stored = Stored {
             uuid: self.uuid.clone(),
             accessor: self.accessor.clone(),
             settings: settings.clone(),
         };
         // A struct of texts and numbers always has a JSON form.
-        Change::Put(
-            Table::Mounts,
-            self.path.clone(),
-            serde_json::to_vec(&stored).unwrap_or_default(),
-        )
+        let json = serde_json::to_vec(&stored).unwrap_or_default();
+        self.keyring.seal(Table::Mounts, &self.path, &json)
     }
 
     fn role_key(&self, name: &str) -> String {

@@ -123,6 +123,43 @@ async fn overlapping_and_odd_paths_are_refused() {
 }
 
 #[tokio::test]
+async fn rows_of_the_store_cannot_change_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    for path in ["dev", "prod"] {
+        let mount = mounts.create(&config(path)).await.unwrap();
+        mount.put_role(role("narrow")).await.unwrap();
+        mount.put_role(role("wide")).await.unwrap();
+        let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
+        mount.set_signer(signer).await.unwrap();
+    }
+    let database = connect(&folder.path().join("store.db")).unwrap();
+    for table in ["mounts", "roles", "ca_keys"] {
+        let copied = format!(
+            "UPDATE {table} SET value = (SELECT value FROM {table} ORDER BY key DESC LIMIT 1)
+             WHERE key = (SELECT key FROM {table} ORDER BY key LIMIT 1)"
+        );
+        database.execute_batch("BEGIN").unwrap();
+        let first = "(SELECT key FROM {} ORDER BY key LIMIT 1)".replace("{}", table);
+        let kept: Vec<u8> = database
+            .query_row(&format!("SELECT value FROM {table} WHERE key = {first}"), [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        database.execute_batch(&copied).unwrap();
+        database.execute_batch("COMMIT").unwrap();
+        let error = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap_err();
+        assert!(matches!(error, MountError::Barrier(_)), "{table}: {error}");
+        let back = format!("UPDATE {table} SET value = ?1 WHERE key = {first}");
+        database.execute(&back, [&kept]).unwrap();
+    }
+    assert_eq!(
+        Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap().list().len(),
+        2
+    );
+}
+
+#[tokio::test]
 async fn another_key_file_or_a_flipped_byte_is_a_clear_error_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
