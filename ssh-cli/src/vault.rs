@@ -74,6 +74,8 @@ pub enum VaultError {
     Untrusted {
         /// Where to.
         address: String,
+        /// What is wrong with it.
+        distrust: Distrust,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -91,6 +93,17 @@ pub enum VaultError {
     Refused(Box<Refusal>),
 }
 
+/// What is wrong with a server's TLS certificate; each has its own next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// It is for other names than the address.
+    Name,
+    /// It has ended or not begun, by this machine's clock.
+    Time,
+    /// Nobody who is believed signed it, or it is unsound.
+    Issuer,
+}
+
 /// A refusal as the server worded it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -100,6 +113,8 @@ pub struct Refusal {
     pub errors: Vec<String>,
     /// Our server's stable code, as sent.
     pub code: Option<String>,
+    /// Our server's own words for it, where Vault's say less.
+    pub reason: Option<String>,
     /// Our server's next step.
     pub hint: Option<String>,
     /// For whoever reads the server's log.
@@ -266,9 +281,10 @@ impl Vault {
 
     fn no_answer(&self, error: impl std::error::Error + Send + Sync + 'static) -> VaultError {
         let address = self.endpoint.address.clone();
-        if http::is_distrust(&error) {
+        if let Some(distrust) = http::distrust(&error) {
             return VaultError::Untrusted {
                 address,
+                distrust,
                 source: Box::new(error),
             };
         }
@@ -298,6 +314,7 @@ fn refusal(status: u16, body: Option<&Value>, bytes: &[u8]) -> Refusal {
         status,
         errors,
         code: text("code"),
+        reason: text("reason"),
         hint: text("hint"),
         request_id: text("request_id"),
     }

@@ -15,7 +15,7 @@ use crate::endpoint::AddressError;
 use crate::login::LoginError;
 use crate::ssh_command::SshError;
 use crate::user_agent::UserAgentError;
-use crate::vault::{Refusal, VaultError};
+use crate::vault::{Distrust, Refusal, VaultError};
 
 /// A usage error that clap found.
 #[must_use]
@@ -115,8 +115,16 @@ impl From<VaultError> for Failure {
             }
             VaultError::Unreachable { .. } => Self::from_error(Exit::Later, &error)
                 .hint("check -address (SIGNET_ADDR) and the network, then try again"),
-            VaultError::Untrusted { .. } => Self::from_error(Exit::Failed, &error)
-                .hint("give the authority's own certificate with -ca-cert (SIGNET_CACERT) if this is the right server"),
+            VaultError::Untrusted { distrust, .. } => Self::from_error(Exit::Failed, &error).hint(match distrust {
+                Distrust::Issuer => {
+                    "give the authority's certificate with -ca-cert (SIGNET_CACERT): the file tls.crt of its data folder, \
+                     once its fingerprint is the one that the authority prints when it starts"
+                }
+                Distrust::Name => {
+                    "use the name in its certificate as -address, or say it with -tls-server-name (SIGNET_TLS_SERVER_NAME)"
+                }
+                Distrust::Time => "compare this machine's clock with the authority's; else its certificate must be renewed",
+            }),
             VaultError::NotVault { .. } => Self::from_error(Exit::Failed, &error).hint("check -address (SIGNET_ADDR)"),
         }
     }
@@ -132,7 +140,9 @@ fn from_refusal(refusal: &Refusal) -> Failure {
         (None, 400 | 403) => Exit::Refused,
         (None, _) => Exit::Failed,
     };
-    let mut failure = Failure::new(exit, VaultError::Refused(Box::new(refusal.clone())).to_string());
+    let what = refusal.reason.clone();
+    let what = what.unwrap_or_else(|| VaultError::Refused(Box::new(refusal.clone())).to_string());
+    let mut failure = Failure::new(exit, what);
     let code = refusal
         .code
         .clone()
@@ -145,19 +155,6 @@ fn from_refusal(refusal: &Refusal) -> Failure {
         }
         _ => format!("the authority refused the request ({code})"),
     });
-    if refusal.is_by_policy()
-        && let Some(hint) = &refusal.hint
-    {
-        // The server keeps Vault's fixed `permission denied` and tells who was refused what, by which policy, beside it.
-        let (what, rest) = hint
-            .split_once("; ")
-            .map_or((hint.as_str(), None), |(what, rest)| (what, Some(rest)));
-        what.clone_into(&mut failure.what);
-        failure.hint = rest
-            .map(str::to_owned)
-            .or_else(|| known.map(|code| code.hint().to_owned()));
-        return failure;
-    }
     let own = known.map(|code| code.hint().to_owned());
     let by_status = match exit {
         Exit::LogIn => Some("run `signet login`"),

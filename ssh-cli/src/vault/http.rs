@@ -10,7 +10,7 @@ use reqwest::blocking::{Client, ClientBuilder, RequestBuilder, Response};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use super::{VaultError, Verb};
+use super::{Distrust, VaultError, Verb};
 use crate::endpoint::Endpoint;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -196,20 +196,31 @@ pub(super) fn secret_header(request: RequestBuilder, name: &'static str, value: 
     }
 }
 
-/// True when the connection failed for the server's certificate.
-pub(super) fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+/// What was wrong with the server's certificate, when the connection failed for it.
+pub(super) fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<Distrust> {
     let mut link = Some(error);
     while let Some(error) = link {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref::<rustls::Error>() {
-            return true;
+        if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref::<rustls::Error>() {
+            return Some(kind(reason));
         }
         // An io::Error carries its own inside without naming it as the source.
-        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && is_distrust(inner)
-        {
-            return true;
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| distrust(inner)) {
+            return Some(found);
         }
         link = error.source();
     }
-    false
+    None
+}
+
+fn kind(reason: &rustls::CertificateError) -> Distrust {
+    use rustls::CertificateError as Reason;
+    match reason {
+        Reason::NotValidForName | Reason::NotValidForNameContext { .. } => Distrust::Name,
+        Reason::Expired | Reason::ExpiredContext { .. } | Reason::NotValidYet | Reason::NotValidYetContext { .. } => {
+            Distrust::Time
+        }
+        // rustls adds reasons between its versions.
+        _ => Distrust::Issuer,
+    }
 }

@@ -17,4 +17,5 @@ mod login;
 mod reports;
 mod ssh;
 mod stub;
+mod tls;
 mod world;

@@ -1,7 +1,7 @@
 //! A loopback server that speaks as much of Vault's HTTP API as the client needs, and counts.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,18 +38,32 @@ struct Shared {
 
 impl Stub {
     pub(crate) fn start() -> Self {
+        Self::listen("http", serve)
+    }
+
+    /// The same behind TLS, with this certificate.
+    pub(crate) fn start_tls(config: rustls::ServerConfig) -> Self {
+        let config = Arc::new(config);
+        Self::listen("https", move |stream, shared| {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            serve(rustls::StreamOwned::new(connection, stream), shared);
+        })
+    }
+
+    fn listen(scheme: &str, talk: impl Fn(TcpStream, &Shared) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             ttl: AtomicUsize::new(600),
             ..Shared::default()
         });
         shared.address.lock().unwrap().clone_from(&address);
         let serving = Arc::clone(&shared);
+        let talk = Arc::new(talk);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&serving);
-                std::thread::spawn(move || serve(stream, &shared));
+                let (shared, talk) = (Arc::clone(&serving), Arc::clone(&talk));
+                std::thread::spawn(move || talk(stream, &shared));
             }
         });
         Self { address, shared }
@@ -114,9 +128,8 @@ pub(crate) fn now() -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn serve(stream: TcpStream, shared: &Shared) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut stream = stream;
+fn serve(stream: impl Read + Write, shared: &Shared) {
+    let mut reader = BufReader::new(stream);
     while let Some((method, path, headers, body)) = read_request(&mut reader) {
         shared.knocks.fetch_add(1, Ordering::SeqCst);
         if shared.down.load(Ordering::SeqCst) {
@@ -139,7 +152,12 @@ fn serve(stream: TcpStream, shared: &Shared) {
             "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
             answer.len()
         );
-        if stream.write_all((head + &answer).as_bytes()).is_err() {
+        let stream = reader.get_mut();
+        if stream
+            .write_all((head + &answer).as_bytes())
+            .and_then(|()| stream.flush())
+            .is_err()
+        {
             return;
         }
     }
@@ -147,7 +165,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
 
 type Request = (String, String, BTreeMap<String, String>, Vec<u8>);
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
     let mut words = line.split(' ');

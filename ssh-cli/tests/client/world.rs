@@ -14,11 +14,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(Stub::start())
+    }
+
+    pub(crate) fn with(stub: Stub) -> Self {
         let folder = tempfile::Builder::new().prefix("sg").tempdir_in("/tmp").unwrap();
-        let world = Self {
-            folder,
-            stub: Stub::start(),
-        };
+        let world = Self { folder, stub };
         for (name, mode) in [("home", 0o755), ("run", 0o700)] {
             std::fs::create_dir(world.path(name)).unwrap();
             std::fs::set_permissions(world.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
