@@ -101,6 +101,15 @@ impl Tokens {
         None
     }
 
+    /// When the first of a token's parents ends. A periodic child would otherwise say it lives longer, and so would its
+    /// certificates.
+    fn end_of_parents(&self, entry: &TokenEntry) -> Option<UnixTime> {
+        let above = |entry: &Arc<TokenEntry>| self.index.find(entry.parent?);
+        std::iter::successors(entry.parent.and_then(|hash| self.index.find(hash)), above)
+            .filter_map(|parent| parent.expires)
+            .min()
+    }
+
     /// The entry an accessor stands for, if that token is valid now.
     #[must_use]
     pub fn by_accessor(&self, accessor: &str, now: UnixTime) -> Option<Arc<TokenEntry>> {
@@ -151,7 +160,8 @@ impl Tokens {
         now: UnixTime,
     ) -> Result<Arc<TokenEntry>, TokenError> {
         let entry = self.valid(hash, now).ok_or(TokenError::Unknown)?;
-        let renewed = entry.renewed(increment, now).ok_or(TokenError::NotRenewable)?;
+        let latest = self.end_of_parents(&entry);
+        let renewed = entry.renewed(increment, now, latest).ok_or(TokenError::NotRenewable)?;
         let receipt = {
             let _changing = self.index.changing();
             self.keyring.store().apply(vec![self.put(&renewed)?])

@@ -217,8 +217,8 @@ impl TokenEntry {
         taken.ok().map(|before| before - 1)
     }
 
-    /// The same token with a later end; `None` if it may not be renewed.
-    pub(super) fn renewed(&self, increment: Option<u64>, now: UnixTime) -> Option<Self> {
+    /// The same token with a later end, `latest` at most; `None` if it may not be renewed.
+    pub(super) fn renewed(&self, increment: Option<u64>, now: UnixTime, latest: Option<UnixTime>) -> Option<Self> {
         if !self.renewable {
             return None;
         }
@@ -244,7 +244,8 @@ impl TokenEntry {
             .plus(wanted)
             .secs()
             .min(by_mount)
-            .min(ceiling(self.explicit_max_ttl));
+            .min(ceiling(self.explicit_max_ttl))
+            .min(latest.map_or(u64::MAX, UnixTime::secs));
         let mut copy = self.stored();
         copy.expires = Some(end);
         copy.last_renewal = Some(now.secs());

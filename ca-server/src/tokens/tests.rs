@@ -252,3 +252,24 @@ async fn a_token_that_cannot_be_stored_does_not_exist() {
     other.execute_batch("DROP TRIGGER full").unwrap();
     fixture.tokens.create(spec(60), NOW).await.unwrap();
 }
+
+#[tokio::test]
+async fn no_child_says_it_outlives_its_parents() {
+    let fixture = fixture();
+    let (_, parent) = fixture.tokens.create(spec(60), NOW).await.unwrap();
+    let child = TokenSpec {
+        period: 50,
+        parent: Some(parent.hash),
+        ..spec(0)
+    };
+    let (_, child) = fixture.tokens.create(child, NOW).await.unwrap();
+    let renewed = fixture.tokens.renew(child.hash, None, NOW.plus(40)).await.unwrap();
+    assert_eq!(
+        renewed.expires,
+        Some(NOW.plus(60)),
+        "its certificates end with the login"
+    );
+    fixture.tokens.renew(parent.hash, None, NOW.plus(50)).await.unwrap();
+    let renewed = fixture.tokens.renew(child.hash, None, NOW.plus(50)).await.unwrap();
+    assert_eq!(renewed.expires, Some(NOW.plus(100)));
+}
