@@ -247,9 +247,13 @@ pub(super) fn problem_response(problem: &Problem, request_id: &str) -> Response 
     text.pop();
     text.push_str(",\"code\":");
     text.push_str(&Value::from(parts.code).to_string());
-    if let Some(hint) = parts.hint {
-        text.push_str(",\"hint\":");
-        text.push_str(&Value::from(hint).to_string());
+    for (name, value) in [("reason", parts.reason), ("hint", parts.hint)] {
+        if let Some(value) = value {
+            text.push_str(",\"");
+            text.push_str(name);
+            text.push_str("\":");
+            text.push_str(&Value::from(value).to_string());
+        }
     }
     text.push_str(",\"request_id\":");
     text.push_str(&Value::from(request_id).to_string());

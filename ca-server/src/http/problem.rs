@@ -96,6 +96,8 @@ pub(super) struct Parts {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) texts: Vec<String>,
+    /// Our own clause, where Vault's text is fixed or says less.
+    pub(super) reason: Option<String>,
     pub(super) hint: Option<String>,
     pub(super) retry_after_secs: Option<u64>,
 }
@@ -218,18 +220,22 @@ impl Problem {
             status,
             code,
             texts,
+            reason: self.reason(),
             hint: self.hint(),
             retry_after_secs,
         }
     }
 
+    /// A refusal keeps Vault's text for those who match it; who was refused what, and by which policy, stands here.
+    fn reason(&self) -> Option<String> {
+        match self {
+            Self::Denied(denial) => Some(denial.to_string()),
+            _ => None,
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
-            // A refusal by policy keeps Vault's fixed text; who was refused what, and by which policy, stands here.
-            Self::Denied(denial) if denial.status() == DenialStatus::Forbidden => {
-                let hint = denial.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-                Some(format!("{denial}{hint}"))
-            }
             Self::Denied(denial) => denial.hint(),
             Self::TokenMissing => Some("log in, then send the token as X-Vault-Token".to_owned()),
             Self::TokenInvalid => Some("the token is unknown, expired or revoked: log in again".to_owned()),
