@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod frame;
 pub mod login;
 pub mod output;
+pub mod proxy;
 pub mod public_key_file;
 pub mod random;
 pub mod report;

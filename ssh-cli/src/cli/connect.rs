@@ -108,7 +108,7 @@ impl ConnectArgs {
             headers: self.header.clone(),
             timeout_secs: duration_setting(environment, "CLIENT_TIMEOUT")?.unwrap_or(DEFAULT_TIMEOUT_SECS),
             retries_max: number_setting(environment, "MAX_RETRIES")?.unwrap_or(0),
-            proxy: setting("PROXY_ADDR").or_else(|| setting("HTTP_PROXY")),
+            proxy: crate::proxy::for_address(&address, environment),
             address,
         })
     }

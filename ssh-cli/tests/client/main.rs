@@ -14,6 +14,7 @@ mod agent_time;
 mod errors;
 mod inspect;
 mod login;
+mod proxy;
 mod reports;
 mod ssh;
 mod stub;
