@@ -140,13 +140,6 @@ impl Refusal {
         }
     }
 
-    /// True when the access policy said no, and not a role's rule.
-    #[must_use]
-    pub fn is_by_policy(&self) -> bool {
-        use ServerCode::{NoPolicyPermits, PolicyErrored, PolicyForbids};
-        matches!(self.known_code(), Some(NoPolicyPermits | PolicyForbids | PolicyErrored))
-    }
-
     fn text(&self) -> String {
         let texts: Vec<String> = self
             .errors

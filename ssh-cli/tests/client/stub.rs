@@ -258,7 +258,8 @@ fn sign(shared: &Shared, path: &str, body: &Value) -> (u16, Value) {
         return (
             400,
             json!({
-                "errors": ["role `my-role` does not allow principal `root`"],
+                "errors": ["root is not a valid value for valid_principals"],
+                "reason": "role `my-role` does not allow principal `root`",
                 "code": "principal-not-allowed",
                 "hint": "allowed here: ubuntu, deploy",
                 "request_id": "r-1",
@@ -271,7 +272,7 @@ fn sign(shared: &Shared, path: &str, body: &Value) -> (u16, Value) {
             json!({
                 "errors": ["1 error occurred:\n\t* permission denied\n\n"],
                 "code": "policy-forbids",
-                "hint": "policy `no-contractors` forbids `alice` to use role `forbidden`; ask its owners",
+                "reason": "policy `no-contractors` forbids `alice` to sign `forbidden`",
             }),
         );
     }
