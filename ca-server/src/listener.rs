@@ -35,7 +35,7 @@ const BACKLOG: i32 = 1024;
 const HEADERS_MAX: usize = 64;
 const HTTP2_STREAMS_MAX: u32 = 128;
 /// After this long without a request an HTTP/2 connection is closed; for HTTP/1 the time for a request's head does that.
-const HTTP2_IDLE: Duration = Duration::from_secs(60);
+const HTTP2_IDLE: Duration = Duration::from_mins(1);
 
 /// Sockets that are bound and not yet served.
 #[derive(Debug)]

@@ -268,7 +268,7 @@ fn last_lines(file: &mut File) -> io::Result<(u64, Vec<u8>)> {
         let mut tail = Vec::new();
         Read::by_ref(file).take(wanted).read_to_end(&mut tail)?;
         // The first of two line ends shows where the line before the second begins.
-        if start == 0 || tail.iter().filter(|byte| **byte == b'\n').count() > 1 {
+        if start == 0 || tail.iter().filter(|byte| **byte == b'\n').nth(1).is_some() {
             return Ok((start, tail));
         }
         wanted = wanted.saturating_mul(4);
