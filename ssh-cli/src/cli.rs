@@ -18,7 +18,8 @@ use crate::command;
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Flags take one dash or two, `-flag=value` or `-flag value`. Settings are read from SIGNET_ADDR, SIGNET_TOKEN \
-                  and so on, falling back to VAULT_ADDR, VAULT_TOKEN and so on."
+                  and so on, falling back to VAULT_ADDR, VAULT_TOKEN and so on. Requests go through SIGNET_PROXY_ADDR, else through \
+                  https_proxy unless no_proxy names the host, as with curl."
 )]
 pub struct Cli {
     /// What to do.
