@@ -69,7 +69,19 @@ pub fn router(authority: Arc<Authority>) -> Router {
         })
 }
 
+/// What a request changes is changed in the store first and in memory then. A peer that hangs up in between must not stop
+/// that half-way, so a request that may change something runs in a task of its own, to its end.
 async fn dispatch(State(api): State<Api>, request: Request) -> Response {
+    if request.method().is_safe() {
+        return respond(api, request).await;
+    }
+    match tokio::spawn(respond(api, request)).await {
+        Ok(response) => response,
+        Err(error) => envelope::problem_response(&Problem::internal(&error), &random::uuid()),
+    }
+}
+
+async fn respond(api: Api, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let request_id = random::uuid();
     let response = match answer(&api, &head, body, &request_id).await {

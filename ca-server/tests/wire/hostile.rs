@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use serde_json::json;
 
-use crate::desk::{Desk, KEY, MOUNT, ROOT, holds};
+use crate::desk::{Desk, KEY, MOUNT, ROOT, SLIDE_ROLE, holds};
 
 const CANARY: &str = "canary-b6f1c0ffee";
 
@@ -282,4 +282,22 @@ async fn a_token_ends_at_its_second() {
         (look().await.status, look().await.code().as_str()),
         (StatusCode::FORBIDDEN, "token-invalid")
     );
+}
+
+#[tokio::test]
+async fn a_change_runs_to_its_end_when_the_peer_hangs_up() {
+    let desk = Desk::with_role(&[]).await;
+    let path = format!("{MOUNT}/roles/other");
+    tokio::select! {
+        biased;
+        _ = desk.root("POST", &path, SLIDE_ROLE) => {}
+        () = std::future::ready(()) => {}
+    }
+    for _ in 0..400 {
+        if desk.root("GET", &path, "").await.status == StatusCode::OK {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("the role was begun and never finished");
 }
