@@ -4,19 +4,11 @@ use std::collections::BTreeSet;
 
 use super::wire::{RawCertificate, RawOption};
 use super::{Inspection, Oddity, Severity, SignatureState, escape_bytes};
+use crate::options::{CRITICAL_OPTIONS, EXTENSIONS};
 use crate::time::UnixTime;
 
 const DAY_SECS: u64 = 24 * 3600;
 const SIZE_MAX: usize = 16 * 1024;
-const CRITICAL: [&str; 3] = ["force-command", "source-address", "verify-required"];
-const EXTENSIONS: [&str; 6] = [
-    "no-touch-required",
-    "permit-X11-forwarding",
-    "permit-agent-forwarding",
-    "permit-port-forwarding",
-    "permit-pty",
-    "permit-user-rc",
-];
 
 pub(super) fn find(raw: &RawCertificate<'_>, seen: &Inspection, now: UnixTime) -> Vec<Oddity> {
     let mut odd = Odd(Vec::new());
@@ -190,7 +182,7 @@ impl Odd {
 
     fn critical_option(&mut self, option: &RawOption<'_>) {
         let name = escape_bytes(option.name);
-        if !CRITICAL.contains(&name.as_str()) {
+        if !CRITICAL_OPTIONS.contains(&name.as_str()) {
             self.refused(format!("critical option `{name}` is unknown to sshd"));
         } else if name == "verify-required" {
             if !option.data.is_empty() {
@@ -209,7 +201,7 @@ impl Odd {
 
     fn extension(&mut self, option: &RawOption<'_>) {
         let name = escape_bytes(option.name);
-        if CRITICAL.contains(&name.as_str()) {
+        if CRITICAL_OPTIONS.contains(&name.as_str()) {
             self.risky(format!(
                 "`{name}` stands among the extensions, where sshd ignores it: it restricts nothing"
             ));
