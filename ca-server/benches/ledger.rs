@@ -8,7 +8,6 @@
 )]
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use signet_ca::clock::Clock;
@@ -40,7 +39,8 @@ fn append(criterion: &mut Criterion) {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         root_token: None,
         policies: None,
-        data: Some(PathBuf::from(data.path())),
+        // The server makes it, with the mode that it insists on.
+        data: Some(data.path().join("data")),
     };
     let dev = open(options, Clock::system()).expect("an authority");
     let runtime = tokio::runtime::Builder::new_current_thread()
