@@ -1,17 +1,14 @@
 //! `cargo xtask demo`: a role, a certificate, a login, a record. Everything runs in folders of its own and is gone
 //! afterwards; the commands are printed as a person would type them.
 
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use signet_tests::authority::{Authority, ROOT_TOKEN};
-use signet_tests::binaries::system;
 use signet_tests::person::Person;
+use signet_tests::slides::{MOUNT, curl, requests};
 use signet_tests::ssh::HERMETIC;
 use signet_tests::sshd::SshdSetup;
 use signet_tests::workdir::login_name;
-
-const MOUNT: &str = "ssh-client-signer";
-const ROLE: &str = r#"{"allow_user_certificates":true,"allowed_users":"*","default_extensions":[{"permit-pty":""}],"key_type":"ca","default_user":"ubuntu","ttl":"30m0s"}"#;
 
 fn main() {
     say("1. An authority: signet-ca dev, on loopback, with a throw-away store");
@@ -19,13 +16,13 @@ fn main() {
     println!("   {} (root token: {ROOT_TOKEN})", authority.address());
 
     say("2. A mount, a CA key and a role, by the three requests that every Vault client makes");
-    curl(&authority, &format!("sys/mounts/{MOUNT}"), r#"{"type":"ssh"}"#);
-    curl(
-        &authority,
-        &format!("{MOUNT}/config/ca"),
-        r#"{"generate_signing_key":true}"#,
-    );
-    curl(&authority, &format!("{MOUNT}/roles/my-role"), ROLE);
+    for (path, body) in requests() {
+        println!(
+            "   $ curl -H \"X-Vault-Token: …\" -d '{body}' {}/v1/{path}",
+            authority.address()
+        );
+        print_indented(&curl(&authority, &path, body));
+    }
 
     say("3. A host: stock sshd that trusts the authority's public key, fetched over HTTP");
     let ca_key = authority.anonymous().ca_key(MOUNT);
@@ -85,30 +82,6 @@ fn main() {
 
 fn say(headline: &str) {
     println!("\n{headline}");
-}
-
-/// Makes one request with curl, as the slides do, and shows it.
-fn curl(authority: &Authority, path: &str, body: &str) {
-    let url = format!("{}/v1/{path}", authority.address());
-    println!("   $ curl -H \"X-Vault-Token: …\" -d '{body}' {url}");
-    let token = format!("X-Vault-Token: {ROOT_TOKEN}");
-    let ran = Command::new(system("curl"))
-        .args([
-            "--silent",
-            "--show-error",
-            "--fail-with-body",
-            "--noproxy",
-            "*",
-            "-H",
-            &token,
-            "-d",
-            body,
-            &url,
-        ])
-        .stdin(Stdio::null())
-        .output()
-        .expect("curl starts");
-    print_indented(&text(&ran));
 }
 
 /// The output of a command that must succeed.

@@ -6,12 +6,10 @@ use serde_json::Value;
 use signet_tests::authority::{Authority, ROOT_TOKEN};
 use signet_tests::binaries::system;
 use signet_tests::person::{Person, Ran, private_keys_under};
+use signet_tests::slides::{MOUNT, curl, requests};
 use signet_tests::ssh::HERMETIC;
 use signet_tests::sshd::{Sshd, SshdSetup};
 use signet_tests::workdir::login_name;
-
-const MOUNT: &str = "ssh-client-signer";
-const ROLE: &str = r#"{"allow_user_certificates":true,"allowed_users":"*","default_extensions":[{"permit-pty":""}],"key_type":"ca","default_user":"ubuntu","ttl":"30m0s"}"#;
 
 /// An authority after the three requests, a host that trusts it, and somebody with the root token.
 pub(crate) struct Scene {
@@ -23,13 +21,9 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn new() -> Self {
         let authority = Authority::dev();
-        curl(&authority, &format!("sys/mounts/{MOUNT}"), r#"{"type":"ssh"}"#);
-        curl(
-            &authority,
-            &format!("{MOUNT}/config/ca"),
-            r#"{"generate_signing_key":true}"#,
-        );
-        curl(&authority, &format!("{MOUNT}/roles/my-role"), ROLE);
+        for (path, body) in requests() {
+            drop(curl(&authority, &path, body));
+        }
         let mut sshd = SshdSetup::trusting(&authority.anonymous().ca_key(MOUNT)).build();
         sshd.listen();
         let person = Person::using(&authority.address()).with("SIGNET_TOKEN", ROOT_TOKEN);
@@ -53,33 +47,6 @@ impl Scene {
         arguments.extend(remote);
         self.person.run(&arguments)
     }
-}
-
-fn curl(authority: &Authority, path: &str, body: &str) -> Value {
-    let url = format!("{}/v1/{path}", authority.address());
-    let token = format!("X-Vault-Token: {ROOT_TOKEN}");
-    let ran = Command::new(system("curl"))
-        .args([
-            "--silent",
-            "--show-error",
-            "--fail-with-body",
-            "--noproxy",
-            "*",
-            "-H",
-            &token,
-            "-d",
-            body,
-            &url,
-        ])
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
-    assert!(
-        ran.status.success(),
-        "{url}: {text} {}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
-    serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
 #[test]
