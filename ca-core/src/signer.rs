@@ -11,8 +11,8 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING,
     ECDSA_P521_SHA512_FIXED, ECDSA_P521_SHA512_FIXED_SIGNING, ED25519, EcdsaKeyPair, EcdsaSigningAlgorithm,
-    Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512,
-    RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+    Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
 use ssh_encoding::Encode as _;
 use zeroize::Zeroizing;
@@ -342,19 +342,6 @@ fn rsa_sign(key: &RsaKeyPair, algorithm: AlgorithmSigner, text: &[u8]) -> Result
     key.sign(encoding, &SystemRandom::new(), text, &mut signature)
         .map_err(|_| SignError::Failed)?;
     Ok(signature)
-}
-
-/// Verifies an RSA signature of ours; tests and remote signers need it.
-#[must_use]
-pub fn rsa_verifies(pkcs1_public: &[u8], sha512: bool, text: &[u8], signature: &[u8]) -> bool {
-    let algorithm = if sha512 {
-        &RSA_PKCS1_2048_8192_SHA512
-    } else {
-        &RSA_PKCS1_2048_8192_SHA256
-    };
-    UnparsedPublicKey::new(algorithm, pkcs1_public)
-        .verify(text, signature)
-        .is_ok()
 }
 
 fn blob(algorithm: &str, signature: &[u8]) -> Result<Vec<u8>, SignError> {
