@@ -1,10 +1,6 @@
 //! The three requests of the slides made with curl, and then `signet ssh`: what a newcomer does in the first minutes.
 
-use std::process::Command;
-
-use serde_json::Value;
 use signet_tests::authority::{Authority, ROOT_TOKEN};
-use signet_tests::binaries::system;
 use signet_tests::person::{Person, Ran, private_keys_under};
 use signet_tests::slides::{MOUNT, curl, requests};
 use signet_tests::ssh::HERMETIC;
