@@ -6,12 +6,16 @@
 //! [`certificate::SignedCertificate`]; each step is made by exactly one function, so none can be skipped.
 
 pub mod access;
+pub mod breakglass;
 pub mod caller;
 pub mod cases;
 pub mod certificate;
 pub mod denial;
+pub mod enrollment;
+pub mod host_policy;
 pub mod inspect;
 pub mod key_id;
+pub mod krl;
 pub mod ledger;
 pub mod mistake;
 pub mod options;
@@ -29,4 +33,5 @@ pub mod subject_key;
 pub mod template;
 pub mod time;
 pub mod toml_reader;
+pub mod trust_bundle;
 pub mod vault_value;

@@ -2,6 +2,7 @@
 //! is used, one that is unknown is refused. Also the one place that reads the environment.
 
 pub mod auth;
+mod hosts;
 mod limits;
 mod read;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use signet_core::signer::CaKeyType;
 use signet_core::toml_reader;
 
 pub use auth::Auth;
+pub use hosts::{Ec2, Hosts};
 pub use limits::Limits;
 
 /// Everything `signet.toml` says, checked.
@@ -47,6 +49,8 @@ pub struct Config {
     pub strict_empty_principals: bool,
     /// Login methods.
     pub auth: Auth,
+    /// Hosts: their mounts, bundles and enrolment.
+    pub hosts: Hosts,
 }
 
 /// Where the server listens.
@@ -138,6 +142,7 @@ impl Config {
             limits: Limits::default(),
             strict_empty_principals: true,
             auth: Auth::default(),
+            hosts: Hosts::default(),
         }
     }
 }

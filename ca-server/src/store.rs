@@ -21,11 +21,26 @@ pub enum Table {
     Roles,
     /// Tokens by hash, under the barrier.
     Tokens,
+    /// Revocations by mount UUID and id, under the barrier.
+    Revocations,
+    /// Enrolled hosts by name, under the barrier.
+    Hosts,
+    /// One-time tokens for enrolment by hash, under the barrier.
+    HostTokens,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: &[Self] = &[Self::Settings, Self::Mounts, Self::CaKeys, Self::Roles, Self::Tokens];
+    pub const ALL: &[Self] = &[
+        Self::Settings,
+        Self::Mounts,
+        Self::CaKeys,
+        Self::Roles,
+        Self::Tokens,
+        Self::Revocations,
+        Self::Hosts,
+        Self::HostTokens,
+    ];
 
     /// The table's name in SQL and in the barrier's associated data.
     #[must_use]
@@ -36,6 +51,9 @@ impl Table {
             Self::CaKeys => "ca_keys",
             Self::Roles => "roles",
             Self::Tokens => "tokens",
+            Self::Revocations => "revocations",
+            Self::Hosts => "hosts",
+            Self::HostTokens => "host_tokens",
         }
     }
 }

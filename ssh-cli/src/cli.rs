@@ -46,6 +46,25 @@ pub enum Verb {
     Sign(Box<command::sign::SignArgs>),
     /// Show a certificate in plain words, with what is odd about it
     Inspect(command::inspect::InspectArgs),
+    /// Revoke certificates: signet revoke -serial=7 (shows first what it will hit)
+    Revoke(Box<command::revoke::RevokeArgs>),
+    /// Show the certificates that live: who, where, until when
+    #[command(subcommand)]
+    Certs(command::certs::CertsCommand),
+    /// Make ssh believe hosts by certificate: writes the authority's @cert-authority line
+    Trust(command::trust::TrustArgs),
+    /// Show enrolled hosts and what they reported; make one-time tokens
+    #[command(subcommand)]
+    Hosts(command::hosts::HostsCommand),
+    /// Compare what hosts accepted with what was issued
+    #[command(subcommand)]
+    Audit(command::audit::AuditCommand),
+    /// On a host: bake, check, why, enroll, sync, undo
+    #[command(subcommand)]
+    Host(Box<command::host::HostCommand>),
+    /// Break-glass keys: new, issue, drill, rotate, verify (needs no authority)
+    #[command(subcommand)]
+    Breakglass(Box<command::breakglass::BreakglassCommand>),
     /// Print completions for a shell
     Completions(command::completions::CompletionsArgs),
     /// Print a manual page, or write them all to a folder

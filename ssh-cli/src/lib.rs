@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod argv;
+pub mod breakglass;
 pub mod cli;
 pub mod clock;
 pub mod command;
@@ -13,6 +14,7 @@ pub mod config;
 pub mod destination;
 pub mod endpoint;
 pub mod frame;
+pub mod host;
 pub mod login;
 pub mod output;
 pub mod proxy;
@@ -58,6 +60,13 @@ fn dispatch(words: impl IntoIterator<Item = OsString>, environment: &Environment
         Verb::Roles(args) => command::roles::run(&args, environment),
         Verb::Sign(args) => command::sign::run(&args, environment),
         Verb::Inspect(args) => command::inspect::run(&args, environment),
+        Verb::Revoke(args) => command::revoke::run(&args, environment),
+        Verb::Certs(verb) => command::certs::run(&verb, environment),
+        Verb::Trust(args) => command::trust::run(&args, environment),
+        Verb::Hosts(verb) => command::hosts::run(&verb, environment),
+        Verb::Audit(verb) => command::audit::run(&verb, environment),
+        Verb::Host(verb) => command::host::run(&verb, environment),
+        Verb::Breakglass(verb) => command::breakglass::run(&verb, environment),
         Verb::Completions(args) => command::completions::run(&args),
         Verb::Man(args) => command::man::run(&args),
     }

@@ -29,6 +29,15 @@ pub enum EventKind {
     MountDelete,
     CaCreate,
     CaDelete,
+    Revoke,
+    KrlPrune,
+    HostToken,
+    HostEnroll,
+    HostRefused,
+    HostForget,
+    HostLogin,
+    Breakglass,
+    Alarm,
 }
 
 impl EventKind {
@@ -51,6 +60,15 @@ impl EventKind {
         Self::MountDelete,
         Self::CaCreate,
         Self::CaDelete,
+        Self::Revoke,
+        Self::KrlPrune,
+        Self::HostToken,
+        Self::HostEnroll,
+        Self::HostRefused,
+        Self::HostForget,
+        Self::HostLogin,
+        Self::Breakglass,
+        Self::Alarm,
     ];
 
     /// The word in the record's `event`.
@@ -74,6 +92,15 @@ impl EventKind {
             Self::MountDelete => "mount-delete",
             Self::CaCreate => "ca-create",
             Self::CaDelete => "ca-delete",
+            Self::Revoke => "revoke",
+            Self::KrlPrune => "krl-prune",
+            Self::HostToken => "host-token",
+            Self::HostEnroll => "host-enroll",
+            Self::HostRefused => "host-refused",
+            Self::HostForget => "host-forget",
+            Self::HostLogin => "host-login",
+            Self::Breakglass => "breakglass",
+            Self::Alarm => "alarm",
         }
     }
 }

@@ -8,7 +8,7 @@ use signet_core::signer::CaKeyType;
 use signet_core::sshsig::LoginAddress;
 use signet_core::toml_reader::TableReader;
 
-use super::{Auth, Config, Limits, Listen, MountConfig, SYSTEM_TTL_SECS, Tls};
+use super::{Auth, Config, Hosts, Limits, Listen, MountConfig, SYSTEM_TTL_SECS, Tls};
 
 /// The barrier key's file name in the data folder.
 pub(super) const KEY_FILE: &str = "barrier.key";
@@ -37,6 +37,7 @@ pub(super) fn config(top: &TableReader<'_>, base: &Path) -> Config {
             .word("empty_principals", &[("strict", true), ("legacy", false)])
             .unwrap_or(true),
         auth: Auth::read(top, base),
+        hosts: Hosts::read(top, base),
     }
 }
 

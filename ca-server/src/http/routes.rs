@@ -1,10 +1,15 @@
 //! The handlers, one file a noun, and the one place that calls them. Each match is exhaustive: a row of the table without a
 //! handler does not compile.
 
+mod bundle;
 mod ca;
+mod certificates;
+mod hosts;
 mod issue;
 mod login;
 mod mounts;
+mod reconcile;
+mod revocations;
 mod roles;
 mod sign;
 mod signet;
@@ -33,6 +38,14 @@ pub(super) async fn open(endpoint: Open, ask: &Ask<'_>) -> Result<Reply, Problem
         Open::SshKeyChallenge => login::ssh_key_challenge(ask).await,
         Open::SshKeyLogin => login::ssh_key_login(ask).await,
         Open::JwtLogin => login::jwt_login(ask).await,
+        Open::Krl => bundle::krl(ask).await,
+        Open::KrlSignature => bundle::krl_signature(ask).await,
+        Open::TrustBundle => bundle::trust_bundle(ask).await,
+        Open::BundleKey => bundle::public_key(ask),
+        Open::HostChallenge => hosts::challenge(ask),
+        Open::HostEnroll => hosts::enroll(ask).await,
+        Open::HostRenew => hosts::renew(ask).await,
+        Open::HostReport => hosts::report(ask).await,
         Open::NotOffered(what) => Err(Problem::NotOffered(what)),
     }
 }
@@ -77,6 +90,15 @@ pub(super) async fn policy(endpoint: Policy, ask: &Ask<'_>, permit: &Permit) -> 
         Policy::TokenRevokeAccessor => token::revoke_accessor(ask, permit).await,
         Policy::TokenAccessors => token::accessors(ask),
         Policy::Metrics => Ok(metrics(ask.authority)),
+        Policy::Revoke => revocations::revoke(ask, permit).await,
+        Policy::RevocationList => revocations::list(ask),
+        Policy::RevocationDelete => revocations::delete(ask, permit).await,
+        Policy::CertificateList => certificates::list(ask).await,
+        Policy::HostList => hosts::list(ask),
+        Policy::HostRead => hosts::read(ask),
+        Policy::HostForget => hosts::forget(ask, permit).await,
+        Policy::HostTokenCreate => hosts::create_token(ask, permit).await,
+        Policy::Reconcile => reconcile::read(ask).await,
     }
 }
 

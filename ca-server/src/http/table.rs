@@ -105,6 +105,14 @@ pub enum Open {
     SshKeyChallenge,
     SshKeyLogin,
     JwtLogin,
+    Krl,
+    KrlSignature,
+    TrustBundle,
+    BundleKey,
+    HostChallenge,
+    HostEnroll,
+    HostRenew,
+    HostReport,
     NotOffered(&'static str),
 }
 
@@ -155,6 +163,15 @@ pub enum Policy {
     TokenRevokeAccessor,
     TokenAccessors,
     Metrics,
+    Revoke,
+    RevocationList,
+    RevocationDelete,
+    CertificateList,
+    HostList,
+    HostRead,
+    HostForget,
+    HostTokenCreate,
+    Reconcile,
 }
 
 /// Where a pattern hangs.
@@ -256,6 +273,31 @@ const TOKEN_CREATE_FIELDS: &[&str] = &[
     "type",
     "entity_alias",
 ];
+const REVOKE_FIELDS: &[&str] = &[
+    "serial",
+    "key_id",
+    "public_key",
+    "fingerprint",
+    "person",
+    "role",
+    "issuer",
+    "issued_since",
+    "issued_until",
+    "reason",
+    "dry_run",
+];
+const ENROLL_FIELDS: &[&str] = &[
+    "method",
+    "evidence",
+    "role",
+    "address",
+    "nonce",
+    "public_key",
+    "signature",
+];
+const RENEW_FIELDS: &[&str] = &["host", "address", "nonce", "public_key", "signature"];
+const REPORT_FIELDS: &[&str] = &["host", "address", "report", "signature"];
+const HOST_TOKEN_FIELDS: &[&str] = &["host", "tags", "ttl"];
 const MOUNT_FIELDS: &[&str] = &[
     "type",
     "description",
@@ -309,6 +351,14 @@ pub const ROUTES: &[Route] = &[
     mount(Op::Write,  "config/ca",               policy(Policy::CaWrite),          CA_FIELDS),
     mount(Op::Delete, "config/ca",               policy(Policy::CaDelete),         ANY),
     mount(Op::Read,   "public_key",              open(Open::PublicKey),            ANY),
+    mount(Op::Read,   "krl",                     open(Open::Krl),                  ANY),
+    mount(Op::Read,   "krl/signature",           open(Open::KrlSignature),         ANY),
+    mount(Op::Read,   "trust-bundle",            open(Open::TrustBundle),          ANY),
+    mount(Op::Read,   "trust-bundle/public_key", open(Open::BundleKey),            ANY),
+    mount(Op::Write,  "revoke",                  policy(Policy::Revoke),           REVOKE_FIELDS),
+    mount(Op::List,   "revocations",             policy(Policy::RevocationList),   ANY),
+    mount(Op::Delete, "revocations/:id",         policy(Policy::RevocationDelete), ANY),
+    mount(Op::Read,   "certificates",            policy(Policy::CertificateList),  ANY),
     mount(Op::Write,  "creds/:role",             not_offered(OTP),                 ANY),
     mount(Op::Write,  "lookup",                  not_offered(OTP),                 ANY),
     mount(Op::Write,  "verify",                  not_offered(OTP),                 ANY),
@@ -341,6 +391,15 @@ pub const ROUTES: &[Route] = &[
     root(Op::Read,    "sys/metrics",             policy(Policy::Metrics),          ANY),
     root(Op::Read,    "sys/signet/whoami",       token(Token::Whoami),             ANY),
     root(Op::Read,    "sys/signet/roles",        token(Token::Roles),              &["mount"]),
+    root(Op::Write,   "sys/signet/host/challenge", open(Open::HostChallenge),      ANY),
+    root(Op::Write,   "sys/signet/host/enroll",  open(Open::HostEnroll),           ENROLL_FIELDS),
+    root(Op::Write,   "sys/signet/host/renew",   open(Open::HostRenew),            RENEW_FIELDS),
+    root(Op::Write,   "sys/signet/host/report",  open(Open::HostReport),           REPORT_FIELDS),
+    root(Op::List,    "sys/signet/hosts",        policy(Policy::HostList),         ANY),
+    root(Op::Read,    "sys/signet/hosts/:host",  policy(Policy::HostRead),         ANY),
+    root(Op::Delete,  "sys/signet/hosts/:host",  policy(Policy::HostForget),       ANY),
+    root(Op::Write,   "sys/signet/host-tokens",  policy(Policy::HostTokenCreate),  HOST_TOKEN_FIELDS),
+    root(Op::Read,    "sys/signet/reconcile",    policy(Policy::Reconcile),        ANY),
     root(Op::Write,   "sys/unseal",              not_offered(UNSEAL),              ANY),
     root(Op::Write,   "sys/seal",                not_offered(UNSEAL),              ANY),
     root(Op::Write,   "sys/step-down",           not_offered("high availability with a leader"), ANY),

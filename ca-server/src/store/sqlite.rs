@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 
 use super::{Change, Receipt, Store, StoreError, Table};
 
-const LAYOUT: i64 = 1;
+/// 1 had no tables for revocations and hosts.
+const LAYOUT: i64 = 2;
 const BATCH_MAX: usize = 256;
 
 /// A store in the file `store.db`.
@@ -84,14 +85,14 @@ fn lay_out(connection: &mut Connection) -> Result<(), StoreError> {
     if found == LAYOUT {
         return Ok(());
     }
-    if found != 0 {
+    if found > LAYOUT {
         return Err(StoreError::Layout { found, known: LAYOUT });
     }
     let transaction = connection.transaction()?;
     for table in Table::ALL {
         let name = table.as_str();
         transaction.execute_batch(&format!(
-            "CREATE TABLE {name} (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT"
+            "CREATE TABLE IF NOT EXISTS {name} (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT"
         ))?;
     }
     transaction.pragma_update(None, "user_version", LAYOUT)?;
@@ -198,7 +199,7 @@ mod tests {
         connect(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
         assert!(matches!(
             SqliteStore::open(&path).unwrap_err(),
-            StoreError::Layout { found: 99, known: 1 }
+            StoreError::Layout { found: 99, known: 2 }
         ));
     }
 

@@ -1,0 +1,11 @@
+//! `<mount>/certificates`: which certificates live.
+
+use crate::http::ask::Ask;
+use crate::http::envelope::Reply;
+use crate::http::problem::Problem;
+
+#[expect(clippy::unused_async, reason = "to be built")]
+pub(super) async fn list(ask: &Ask<'_>) -> Result<Reply, Problem> {
+    let _unfinished = ask;
+    Err(Problem::NotOffered("list"))
+}
