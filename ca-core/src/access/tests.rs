@@ -378,6 +378,9 @@ fn path_decisions() {
         (Verb::Delete, "auth/token/lookup-self"),
         (Verb::Update, "sys/signet/whoami"),
         (Verb::Read, "sys/signet/../mounts"),
+        (Verb::List, "sys/signet/hosts"),
+        (Verb::Read, "sys/signet/hosts/web-1"),
+        (Verb::Read, "sys/signet/reconcile"),
         (Verb::Read, "sys/mounts"),
     ] {
         check("not own business", &anybody, verb, path, "no-policy-permits ");

@@ -71,7 +71,7 @@ async fn with_a_token_that_no_policy_knows_guarded_routes_are_refused() {
         let answer = desk.ask(method, &path, Some(&token), "{}").await;
         match route.endpoint {
             Endpoint::Policy(_) => {
-                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}: {}", answer.text);
                 assert_eq!(
                     answer.first_error(),
                     "1 error occurred:\n\t* permission denied\n\n",
@@ -128,11 +128,19 @@ fn the_table_has_no_two_rows_for_one_request() {
         open,
         [
             "public_key",
+            "krl",
+            "krl/signature",
+            "trust-bundle",
+            "trust-bundle/public_key",
             "sys/health",
             "sys/seal-status",
             "sys/leader",
             "sys/init",
             "sys/init",
+            "sys/signet/host/challenge",
+            "sys/signet/host/enroll",
+            "sys/signet/host/renew",
+            "sys/signet/host/report",
             "auth/ssh-key/challenge",
             "auth/ssh-key/login",
             "auth/:mount/login",
