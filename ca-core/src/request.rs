@@ -34,6 +34,9 @@ pub struct SigningRequest {
     pub ttl_secs: Option<u64>,
     /// Requested principals, comma-separated as Vault's clients send them. `Some("")` differs from `None`.
     pub valid_principals: Option<String>,
+    /// Where the role does not allow `valid_principals`, its default is asked for instead: a client that knows only the
+    /// account somebody types cannot know under which principals the host opens that account. Not on Vault's wire.
+    pub or_default_user: bool,
     /// Requested kind, as written; absent means `user`.
     pub cert_type: Option<String>,
     /// Requested key ID.
@@ -49,6 +52,7 @@ pub const SIGN_FIELDS: &[&str] = &[
     "public_key",
     "ttl",
     "valid_principals",
+    "or_default_user",
     "cert_type",
     "key_id",
     "critical_options",
@@ -66,6 +70,7 @@ impl SigningRequest {
             public_key: fields.string("public_key")?,
             ttl_secs: if blank_ttl { None } else { fields.duration_secs("ttl")? },
             valid_principals: fields.string("valid_principals")?,
+            or_default_user: fields.bool("or_default_user")?.unwrap_or(false),
             cert_type: fields.string("cert_type")?,
             key_id: fields.string("key_id")?.filter(|key_id| !key_id.is_empty()),
             critical_options: fields.map("critical_options")?.unwrap_or_default(),

@@ -20,6 +20,23 @@ pub(super) fn resolve(
     limits: &MountLimits,
 ) -> Result<Vec<Principal>, Denial> {
     let names = wanted(role, request, caller, cert_type)?;
+    let guessed = request.or_default_user && cert_type == CertType::User && !role.default_user().is_empty();
+    match allowed(role, names, caller, cert_type, limits) {
+        Err(Denial::PrincipalNotAllowed { .. }) if guessed => {
+            allowed(role, default_names(role, caller)?, caller, cert_type, limits)
+        }
+        other => other,
+    }
+}
+
+/// Checks every name against the role.
+fn allowed(
+    role: &Role,
+    names: Vec<String>,
+    caller: &Caller,
+    cert_type: CertType,
+    limits: &MountLimits,
+) -> Result<Vec<Principal>, Denial> {
     if names.is_empty() {
         let empty_is_fine = role.empty_principals_allowed || !limits.strict_empty_principals;
         let denial = || Denial::PrincipalsEmpty {
@@ -61,8 +78,15 @@ fn wanted(role: &Role, request: &SigningRequest, caller: &Caller, cert_type: Cer
         .map(str::to_owned)
         .collect();
     if names.is_empty() && cert_type == CertType::User {
-        names = rendered(role, role.default_user(), role.default_user_templated, caller, true)?;
+        return default_names(role, caller);
     }
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+fn default_names(role: &Role, caller: &Caller) -> Result<Vec<String>, Denial> {
+    let mut names = rendered(role, role.default_user(), role.default_user_templated, caller, true)?;
     names.sort_unstable();
     names.dedup();
     Ok(names)

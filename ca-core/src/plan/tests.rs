@@ -68,6 +68,38 @@ fn check(what: &str, role: &Role, json: &str, want: &str) {
 }
 
 #[test]
+fn a_guess_at_the_principal_gives_way_to_the_roles_default() {
+    let by_group = file_role("allowed_users = [\"backend\"]\ndefault_user = \"backend\"\nttl = \"1m\"");
+    let by_account = file_role("allowed_users = [\"ubuntu\", \"web\"]\ndefault_user = \"web\"\nttl = \"1m\"");
+    let without_default = file_role("allowed_users = [\"web\"]\nttl = \"1m\"");
+    let guess = r#"{"valid_principals":"ubuntu","or_default_user":true}"#;
+    let rows = [
+        ("the default instead", &by_group, guess, "backend ttl=60 critical= ext="),
+        (
+            "the guess where it is allowed",
+            &by_account,
+            guess,
+            "ubuntu ttl=60 critical= ext=",
+        ),
+        (
+            "no guess",
+            &by_group,
+            r#"{"valid_principals":"ubuntu"}"#,
+            "ubuntu is not a valid value for valid_principals",
+        ),
+        (
+            "no default to give way to",
+            &without_default,
+            guess,
+            "ubuntu is not a valid value for valid_principals",
+        ),
+    ];
+    for (what, role, json, want) in rows {
+        check(what, role, json, want);
+    }
+}
+
+#[test]
 fn principals_follow_vaults_table() {
     let listed = wire_role(r#"{"allowed_users":"ubuntu,admin","default_user":"ubuntu","ttl":60}"#);
     let star = wire_role(r#"{"allowed_users":"*","ttl":60}"#);

@@ -89,6 +89,7 @@ impl Ask {
             public_key: Some(key.to_owned()),
             ttl_secs: self.ttl_secs,
             valid_principals: self.principals.as_ref().map(|principals| principals.join(",")),
+            or_default_user: false,
             cert_type: Some(self.cert_type.clone().unwrap_or_else(|| own_type.to_owned())),
             key_id: None,
             critical_options: BTreeMap::new(),

@@ -14,7 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::report::Failure;
 
 /// Raised when the frames change; an agent of another version is not asked.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A certificate, described completely: two equal requests with the same token may share one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct CertificateRequest {
     pub role: String,
     /// Comma list, as on Vault's wire.
     pub principals: String,
+    /// The principals are a guess from the account's name.
+    pub or_default_user: bool,
     /// Asked lifetime.
     pub ttl_secs: Option<u64>,
     /// Asked extensions; empty leaves the role's.

@@ -46,6 +46,9 @@ pub enum ObtainError {
     },
 }
 
+/// Our own field; a Vault server remarks that it does not know it.
+const OR_DEFAULT_USER: &str = "or_default_user";
+
 /// What a sign request asks besides the key.
 #[derive(Debug, Clone, Copy)]
 pub struct SignFields<'a> {
@@ -53,6 +56,8 @@ pub struct SignFields<'a> {
     pub cert_type: &'a str,
     /// Comma list.
     pub principals: Option<&'a str>,
+    /// The role's default will do where it does not allow `principals`.
+    pub or_default_user: bool,
     /// Asked lifetime.
     pub ttl_secs: Option<u64>,
     /// Asked extensions.
@@ -69,6 +74,9 @@ pub fn sign(vault: &Vault, mount: &str, role: &str, key: &str, fields: SignField
     body.insert("cert_type".to_owned(), json!(fields.cert_type));
     if let Some(principals) = fields.principals {
         body.insert("valid_principals".to_owned(), json!(principals));
+    }
+    if fields.or_default_user {
+        body.insert(OR_DEFAULT_USER.to_owned(), json!(true));
     }
     if let Some(ttl) = fields.ttl_secs {
         body.insert("ttl".to_owned(), json!(format!("{ttl}s")));
@@ -91,13 +99,14 @@ pub fn signed_key(envelope: &Value) -> Result<&str, ObtainError> {
         .ok_or(ObtainError::NoSignedKey)
 }
 
-/// The remarks in a reply.
+/// The remarks in a reply, but for a Vault server's about our own field, which it rightly does without.
 #[must_use]
 pub fn warnings(envelope: &Value) -> Vec<String> {
     let list = envelope.get("warnings").and_then(Value::as_array);
     list.into_iter()
         .flatten()
         .filter_map(Value::as_str)
+        .filter(|warning| !warning.ends_with(&format!("[{OR_DEFAULT_USER}]")))
         .map(str::to_owned)
         .collect()
 }
@@ -115,6 +124,7 @@ pub fn obtain(
     let fields = SignFields {
         cert_type: "user",
         principals: Some(&request.principals),
+        or_default_user: request.or_default_user,
         ttl_secs: request.ttl_secs,
         extensions: &request.extensions,
     };

@@ -55,6 +55,7 @@ pub fn run(args: &SignArgs, environment: &Environment) -> Result<u8, Failure> {
     let fields = SignFields {
         cert_type: &args.cert_type,
         principals: args.valid_principals.as_deref(),
+        or_default_user: false,
         ttl_secs: args.ttl,
         extensions: &args.extension.iter().cloned().collect(),
     };

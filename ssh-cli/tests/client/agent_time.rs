@@ -53,6 +53,7 @@ impl Day {
             mount: "ssh".to_owned(),
             role: "my-role".to_owned(),
             principals: "ubuntu".to_owned(),
+            or_default_user: true,
             ttl_secs: None,
             extensions: BTreeMap::new(),
             host_keys: None,

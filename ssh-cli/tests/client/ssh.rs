@@ -48,7 +48,7 @@ fn ssh_gets_our_options_the_persons_two_dashes_the_target_and_the_command() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["cert_type", "public_key", "valid_principals"],
+        ["cert_type", "or_default_user", "public_key", "valid_principals"],
         "the smallest request"
     );
     assert_eq!(body["valid_principals"], "deploy");

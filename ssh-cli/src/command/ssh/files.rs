@@ -64,6 +64,7 @@ pub(super) fn run(
     let fields = SignFields {
         cert_type: "user",
         principals: Some(&request.principals),
+        or_default_user: request.or_default_user,
         ttl_secs: request.ttl_secs,
         extensions: &request.extensions,
     };
@@ -90,6 +91,7 @@ pub(super) fn print_certificate(args: &SshArgs, environment: &Environment, forma
     let fields = SignFields {
         cert_type: "user",
         principals: principals.as_deref(),
+        or_default_user: args.valid_principals.is_none(),
         ttl_secs: args.ttl,
         extensions: &args.extension.iter().cloned().collect(),
     };

@@ -94,9 +94,10 @@ pub(super) fn certificate(
     options: &SshOptions,
 ) -> Result<CertificateRequest, Failure> {
     let role = role(args)?.to_owned();
-    let principals = match &args.valid_principals {
-        Some(list) if !list.trim().is_empty() => list.clone(),
-        _ => match &destination.user {
+    let asked = args.valid_principals.as_ref().filter(|list| !list.trim().is_empty());
+    let principals = match asked {
+        Some(list) => list.clone(),
+        None => match &destination.user {
             Some(user) => user.clone(),
             None => ssh_config::user(&options.ssh, destination, environment.home())
                 .ok_or_else(|| Failure::usage("nobody knows who logs in").hint("write user@host"))?,
@@ -108,6 +109,7 @@ pub(super) fn certificate(
         mount: args.mount_point.clone(),
         role,
         principals,
+        or_default_user: asked.is_none(),
         ttl_secs: args.ttl,
         extensions: args.extension.iter().cloned().collect::<BTreeMap<_, _>>(),
         host_keys: host_keys(args, environment)?,
