@@ -20,7 +20,7 @@ use crate::ledger::{Ledger, LedgerOpenError};
 use crate::login::{LoginSetupError, Logins};
 use crate::metrics::Metrics;
 use crate::mounts::{Mount, MountError, Mounts};
-use crate::seal::{self, SealError};
+use crate::seal::key_file::{self, KeyFileError};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::tokens::{TokenError, Tokens};
@@ -150,9 +150,9 @@ fn prepare_data(data: &Path) -> Result<File, OpenError> {
 }
 
 /// The barrier of a store that has one; a new one for a new store. A store whose key file is missing never gets another.
-fn barrier(key_file: &Path, store: &dyn Store) -> Result<Barrier, OpenError> {
-    match seal::unseal(key_file) {
-        Err(SealError::Missing { .. }) if !Keyring::is_sealed(store)? => Ok(seal::create(key_file)?),
+fn barrier(path: &Path, store: &dyn Store) -> Result<Barrier, OpenError> {
+    match key_file::unseal(path) {
+        Err(KeyFileError::Missing { .. }) if !Keyring::is_sealed(store)? => Ok(key_file::create(path)?),
         other => Ok(other?),
     }
 }
@@ -187,7 +187,7 @@ pub enum OpenError {
     Policies(Vec<Mistake>),
     /// The key file.
     #[error(transparent)]
-    Seal(#[from] SealError),
+    Seal(#[from] KeyFileError),
     /// The store.
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),
