@@ -2,10 +2,19 @@
 //! keyring everything else. One file a kind, one small trait.
 
 pub mod key_file;
+pub mod passphrase;
+pub mod shamir;
 
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
+
+use self::key_file::KeyFileSeal;
+use self::passphrase::PassphraseSeal;
+use crate::barrier::Barrier;
+use crate::config::SealSettings;
+use crate::random::{self, RandomFailed};
 
 /// The kinds of seal, in the words of `[seal] type` and of `sys/seal-status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +80,16 @@ impl RootKey {
         Self(bytes)
     }
 
+    /// A new one.
+    ///
+    /// # Errors
+    /// [`RandomFailed`]
+    pub fn generate() -> Result<Self, RandomFailed> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        random::fill(&mut *bytes)?;
+        Ok(Self(bytes))
+    }
+
     /// The bytes.
     ///
     /// # Security
@@ -103,6 +122,35 @@ pub trait Seal: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`SealError::Unavailable`] when it may work later; everything else needs somebody's hand.
     fn unwrap(&self, wrapped: &[u8]) -> Result<RootKey, SealError>;
+}
+
+/// What is bound into a root key that a seal wraps by itself.
+const ROOT_PLACE: &str = "seal/root-key";
+
+/// Wraps the root key under a key that the seal holds in memory.
+///
+/// # Errors
+/// [`SealError::Unavailable`] without randomness.
+pub fn wrap_root(kind: SealKind, key: &[u8; 32], root: &RootKey) -> Result<Vec<u8>, SealError> {
+    Barrier::of_key(key)
+        .and_then(|barrier| barrier.encrypt(ROOT_PLACE, root.expose()))
+        .map_err(|error| SealError::Unavailable {
+            kind,
+            reason: error.to_string(),
+        })
+}
+
+/// Opens what [`wrap_root`] made.
+///
+/// # Errors
+/// [`SealError::WrongKey`]
+pub fn unwrap_root(kind: SealKind, key: &[u8; 32], wrapped: &[u8]) -> Result<RootKey, SealError> {
+    let wrong = SealError::WrongKey { kind };
+    let Ok(bytes) = Barrier::of_key(key).and_then(|barrier| barrier.decrypt(ROOT_PLACE, wrapped)) else {
+        return Err(wrong);
+    };
+    let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| wrong)?;
+    Ok(RootKey::new(Zeroizing::new(*bytes)))
 }
 
 /// Why a seal did not do it. `Display` never holds a secret.
@@ -138,4 +186,16 @@ pub enum SealError {
         /// Why, and what to do.
         reason: String,
     },
+}
+
+/// The seal that settings describe; `None` for one that people open. Nothing is asked of it yet.
+///
+/// # Errors
+/// [`SealError::Setup`] when the settings cannot be used.
+pub fn automatic(settings: &SealSettings) -> Result<Option<Arc<dyn Seal>>, SealError> {
+    Ok(match settings {
+        SealSettings::Shamir => None,
+        SealSettings::KeyFile { path } => Some(Arc::new(KeyFileSeal::new(path.clone()))),
+        SealSettings::Passphrase { source } => Some(Arc::new(PassphraseSeal::new(source.clone()))),
+    })
 }
