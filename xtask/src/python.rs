@@ -1,4 +1,4 @@
-//! The Python programs that the end-to-end tests talk to and are talked to by: Vault's client hvac, moto as AWS, PyKMIP as a
+//! The Python programs that the end-to-end tests talk to and are talked to by: Vault's client hvac, moto as AWS, `PyKMIP` as a
 //! KMIP server. They live in an environment of their own outside the checkout, so that `git clean` costs nothing.
 
 use std::path::PathBuf;

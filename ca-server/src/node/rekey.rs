@@ -382,13 +382,19 @@ impl Node {
         let Some(shares) = pot.add(Share::parse(share)?, from)? else {
             return Ok(false);
         };
-        let recovery = recovery.clone();
-        if let Some(recovery) = &recovery {
-            Custody::prove_recovery(recovery, &shares)?;
+        let (recovery, actor) = (recovery.clone(), Actor::Address(from));
+        let proved = match &recovery {
+            Some(recovery) => Custody::prove_recovery(recovery, &shares),
+            None => self.custody.prove_pending(&shares),
+        };
+        if let Err(error) = proved {
+            let event = self
+                .event(EventKind::RekeyFailed, &actor)
+                .text("target", target.as_str());
+            self.record(event.text("reason", &error.to_string()))?;
+            return Err(error.into());
         }
-        let event = self
-            .event(EventKind::Rekey, &Actor::Address(from))
-            .text("target", target.as_str());
+        let event = self.event(EventKind::Rekey, &actor).text("target", target.as_str());
         self.record(event.text("stage", "verified"))?;
         match recovery {
             None => self.custody.verify_rekey(&authority.keyring, &shares, self.now())?,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -103,21 +105,25 @@ fn for_people(args: &InitArgs, answer: &Value, recovers: bool) -> String {
     };
     let mut text = String::new();
     for (index, key) in texts(answer, field).into_iter().enumerate() {
-        text.push_str(&format!("{name} {}: {key}\n", index + 1));
+        let _infallible = writeln!(text, "{name} {}: {key}", index + 1);
     }
     let token = answer.get("root_token").and_then(Value::as_str).unwrap_or_default();
-    text.push_str(&format!("\nInitial Root Token: {token}\n\n"));
-    text.push_str(&if recovers {
-        format!(
-            "The authority is initialised and unseals itself. {} of the {} recovery keys are needed to make a root token or\nto move to another seal; they do not unseal.\n",
+    let _infallible = write!(text, "\nInitial Root Token: {token}\n\n");
+    let _infallible = if recovers {
+        writeln!(
+            text,
+            "The authority is initialised and unseals itself. {} of the {} recovery keys are needed to make a root token\n\
+             or to move to another seal; they do not unseal.",
             args.recovery_threshold, args.recovery_shares
         )
     } else {
-        format!(
-            "The authority is initialised with {} key shares, {} of which unseal it after each restart:\n`signet operator unseal`. Give each to its holder and keep no two together; nobody can print them again.\n",
+        writeln!(
+            text,
+            "The authority is initialised with {} key shares, {} of which unseal it after each restart: `signet operator\n\
+             unseal`. Give each to its holder and keep no two together; nobody can print them again.",
             args.key_shares, args.key_threshold
         )
-    });
+    };
     text.push_str(
         "Revoke the root token when a login works: `signet logout` with it, or POST auth/token/revoke-self.\n",
     );

@@ -2,6 +2,8 @@
 
 #![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
+use std::fmt::Write as _;
+
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -177,17 +179,22 @@ fn done(args: &RekeyArgs, environment: &Environment, answer: &Value) -> Result<u
         (None, Format::Table) => {
             let mut text = String::new();
             for (index, key) in texts(answer, "keys_base64").into_iter().enumerate() {
-                text.push_str(&format!("Key {}: {key}\n", index + 1));
+                let _infallible = writeln!(text, "Key {}: {key}", index + 1);
             }
-            text.push_str(&format!("\nOperation nonce: {}\n", cell(answer, "nonce")));
+            let _infallible = writeln!(text, "\nOperation nonce: {}", cell(answer, "nonce"));
             let nonce = cell(answer, "verification_nonce");
-            text.push_str(&if nonce.is_empty() {
-                "The new shares are in force, the old ones are void. Nobody can print them again.\n".to_owned()
-            } else {
-                format!(
-                    "Verification nonce: {nonce}\nThe old shares stay in force until enough holders of new ones have given theirs:\n`signet operator rekey -verify`\n"
+            let _infallible = if nonce.is_empty() {
+                writeln!(
+                    text,
+                    "The new shares are in force, the old ones are void. Nobody can print them again."
                 )
-            });
+            } else {
+                writeln!(
+                    text,
+                    "Verification nonce: {nonce}\nThe old shares stay in force until enough holders of new ones have given \
+                     theirs:\n`signet operator rekey -verify`"
+                )
+            };
             output::text(&text)?;
         }
         (None, format) => output::document(answer, format)?,
