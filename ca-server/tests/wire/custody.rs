@@ -667,3 +667,36 @@ async fn a_server_that_founded_itself_gets_recovery_keys_from_whom_a_policy_perm
     assert_eq!(desk.root("PUT", "sys/seal", "").await.status, 204);
     assert_eq!(give("sys/unseal", &new[0], "").await["code"], "not-for-this-seal");
 }
+
+#[tokio::test]
+async fn shares_and_root_token_go_out_encrypted_to_their_holders() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), SealSettings::Shamir, None);
+    let holders: Vec<age::x25519::Identity> = (0..3).map(|_| age::x25519::Identity::generate()).collect();
+    let recipients: Vec<String> = holders.iter().map(|holder| holder.to_public().to_string()).collect();
+    let body = json!({
+        "secret_shares": 2,
+        "secret_threshold": 2,
+        "age_keys": recipients[..2],
+        "root_token_age_key": recipients[2],
+    });
+    let made = server.put("sys/init", body).await.ok();
+    let opened = |holder: &age::x25519::Identity, text: &str| {
+        let sealed = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+        String::from_utf8(age::decrypt(holder, &sealed).unwrap()).unwrap()
+    };
+    let printed = texts(&made["keys_base64"]);
+    server
+        .put("sys/unseal", json!({"key": printed[0]}))
+        .await
+        .refused(400, "share-invalid");
+    let keys: Vec<String> = holders
+        .iter()
+        .zip(&printed)
+        .map(|(holder, text)| opened(holder, text))
+        .collect();
+    assert_eq!(server.unsealed_with(&keys).await.ok()["sealed"], false);
+    let root = opened(&holders[2], &text(&made["root_token"]));
+    let mounts = server.send(OPERATOR, &root, ("GET", "sys/mounts"), &Value::Null).await;
+    assert!(mounts.status.is_success());
+}
