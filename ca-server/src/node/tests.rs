@@ -1,7 +1,8 @@
 //! The life of a node: first start, restart, a seal that is away, one that refuses, and stores of before.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use signet_core::policy_set::PolicySet;
 use signet_core::signer::{CaKeyType, SoftwareSigner};
@@ -14,8 +15,9 @@ use crate::clock::Clock;
 use crate::config::{Config, SealConfig, SealSettings};
 use crate::custody::CustodyError;
 use crate::foundation::Foundation;
-use crate::seal::key_file;
+use crate::seal::key_file::{self, KeyFileSeal};
 use crate::seal::shamir::{ShareError, ShareSpec};
+use crate::seal::{RootKey, Seal, SealError, SealKind};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Change, Store, Table};
 
@@ -186,4 +188,77 @@ fn shares_open_and_a_failed_try_wants_all_of_them_again() {
     assert!(node.authority().is_some());
     node.seal(&actor).unwrap();
     assert!(node.reason().contains("2 of 3"));
+}
+
+/// A key file behind a service that may be away or refuse, and that counts how often it is asked.
+#[derive(Debug)]
+struct Service {
+    inner: KeyFileSeal,
+    answers: Mutex<Option<SealError>>,
+    asked: AtomicUsize,
+}
+
+impl Seal for Service {
+    fn kind(&self) -> SealKind {
+        SealKind::KeyFile
+    }
+
+    fn wrap(&self, root_key: &RootKey) -> Result<Vec<u8>, SealError> {
+        self.inner.wrap(root_key)
+    }
+
+    fn unwrap(&self, wrapped: &[u8]) -> Result<RootKey, SealError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        match self.answers.lock().unwrap().clone() {
+            Some(error) => Err(error),
+            None => self.inner.unwrap(wrapped),
+        }
+    }
+}
+
+#[test]
+fn a_seal_that_refuses_is_asked_once_and_again_only_when_somebody_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("barrier.key");
+    drop(start(folder.path(), key_file_at(&path), None).unwrap());
+    let (kind, reason) = (SealKind::KeyFile, "wrong PIN".to_owned());
+    let service = Arc::new(Service {
+        inner: KeyFileSeal::new(path.clone()),
+        answers: Mutex::new(Some(SealError::Refused { kind, reason })),
+        asked: AtomicUsize::new(0),
+    });
+    let config = Config::dev("127.0.0.1:0".parse().unwrap(), folder.path().join("data"), None);
+    let config = Config {
+        seal: SealConfig {
+            current: key_file_at(&path),
+            previous: None,
+        },
+        ..config
+    };
+    let foundation = Foundation::lay(config, PolicySet::empty(), Clock::system()).unwrap();
+    let mut node = Node::closed(foundation).unwrap();
+    node.current = Some(Arc::clone(&service) as Arc<dyn Seal>);
+    node.try_open().unwrap();
+    let node = Arc::new(node);
+    assert!(
+        matches!(node.summary().closed, Some(Closed::Refused(_))),
+        "{:?}",
+        node.summary()
+    );
+    assert!(node.reason().contains("wrong PIN") && node.reason().contains("SIGHUP"));
+    node.keep_trying();
+    assert!(
+        !node.trying.load(Ordering::SeqCst),
+        "nothing tries by itself: it might lock the PIN"
+    );
+    assert_eq!(service.asked.load(Ordering::SeqCst), 1);
+    // Away: it is tried by itself; then mended.
+    let reason = "no route".to_owned();
+    *service.answers.lock().unwrap() = Some(SealError::Unavailable { kind, reason });
+    node.try_again();
+    assert!(matches!(node.summary().closed, Some(Closed::Waiting(_))));
+    *service.answers.lock().unwrap() = None;
+    node.try_again();
+    assert!(node.authority().is_some());
+    assert_eq!(service.asked.load(Ordering::SeqCst), 3);
 }
