@@ -237,7 +237,8 @@ fn a_seal_that_refuses_is_asked_once_and_again_only_when_somebody_says_so() {
     };
     let foundation = Foundation::lay(config, PolicySet::empty(), Clock::system()).unwrap();
     let mut node = Node::closed(foundation).unwrap();
-    node.current = Some(Arc::clone(&service) as Arc<dyn Seal>);
+    let seal: Arc<dyn Seal> = Arc::<Service>::clone(&service);
+    node.current = Some(seal);
     node.try_open().unwrap();
     let node = Arc::new(node);
     assert!(
