@@ -3,6 +3,9 @@
 
 use crate::subject_key::SubjectKey;
 
+/// The first line of a document.
+pub const HEADER: &str = "signet-breakglass-v1";
+
 /// Why a break-glass document is refused; the keys in place stay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BreakglassError {
