@@ -13,7 +13,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use crate::access::{AccessPolicies, DEFAULT_MOUNT, Known, role_id};
-use crate::breakglass;
+use crate::breakglass::Document;
 use crate::cases::{self, Case, CaseOutcome};
 use crate::host_policy::HostPolicy;
 use crate::mistake::Mistake;
@@ -34,9 +34,6 @@ pub const HOSTS_FILE: &str = "hosts.toml";
 
 /// The break-glass document (see [`crate::breakglass`]), relative to the policies folder.
 pub const BREAKGLASS_FILE: &str = "breakglass.keys";
-
-/// A dozen keys and their signatures have 8 KiB.
-const BREAKGLASS_BYTES_MAX: usize = 64 * 1024;
 
 /// A snapshot of the policies folder.
 #[derive(Debug, Default)]
@@ -157,9 +154,10 @@ impl<'a> Loader<'a> {
     }
 
     fn take_breakglass(&mut self, text: &str) {
-        match breakglass_fault(text) {
-            None => text.clone_into(&mut self.breakglass),
-            Some(fault) => self.mistakes.push(Mistake::new(BREAKGLASS_FILE, fault)),
+        // Whether its signatures are right depends on the keys that a host holds; whether it can be read does not.
+        match Document::parse(text) {
+            Ok(_) => text.clone_into(&mut self.breakglass),
+            Err(fault) => self.mistakes.push(Mistake::new(BREAKGLASS_FILE, fault.to_string())),
         }
     }
 
@@ -249,18 +247,6 @@ fn role_from_json(name: &str, file: &str, text: &str) -> Result<Role, Vec<Mistak
     let mount = folders.map_or(DEFAULT_MOUNT, |(folders, _)| folders);
     Role::from_vault_json(name, mount, &fields, RoleSource::File(file.to_owned()))
         .map_err(|error| wrong(error.to_string()))
-}
-
-/// Why a text is no break-glass document. Whether its signatures are right depends on the keys that a host holds.
-fn breakglass_fault(text: &str) -> Option<String> {
-    let odd = |c: char| c.is_control() && c != '\n';
-    if text.len() > BREAKGLASS_BYTES_MAX {
-        return Some(format!("it is larger than {BREAKGLASS_BYTES_MAX} bytes"));
-    }
-    if text.lines().next() != Some(breakglass::HEADER) {
-        return Some(format!("its first line is not `{}`", breakglass::HEADER));
-    }
-    text.chars().any(odd).then(|| "it holds a control character".to_owned())
 }
 
 fn misplaced(file: &str) -> Mistake {

@@ -212,7 +212,7 @@ fn lint_tells_principals_of_hosts_that_no_role_gives() {
 #[test]
 fn hosts_and_break_glass_keys_are_part_of_the_set_and_of_its_version() {
     let hosts = "[[rule]]\ntags = [\"web\"]\naccounts = { ubuntu = [\"ubuntu\"] }\n";
-    let document = "signet-breakglass-v1\ncert-authority,principals=\"breakglass\" ssh-ed25519 AAAA\n";
+    let document = "signet-breakglass-v1\ncert-authority,principals=\"breakglass\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIa+WAsDQ1rqRRG6+nLT+gFN0ee/bipaztddk+RtZ5u3\n";
     let without = set(&[]);
     let with_hosts = set(&[("hosts.toml", hosts)]);
     let with_both = set(&[("hosts.toml", hosts), ("breakglass.keys", document)]);

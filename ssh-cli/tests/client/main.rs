@@ -11,6 +11,7 @@
 
 mod agent;
 mod agent_time;
+mod breakglass;
 mod errors;
 mod inspect;
 mod login;
