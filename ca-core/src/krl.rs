@@ -87,6 +87,8 @@ impl Krl {
     }
 
     /// Lays the list out (`PROTOCOL.krl`), in time linear to what it holds. The same list is always the same bytes.
+    ///
+    /// OpenSSH before 8.2 takes no file of more than 1 MiB, and then lets nobody in; later ones end at 128 MiB.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         write::encode(self)
