@@ -13,6 +13,8 @@ use signet_core::policy_set::PolicySet;
 use signet_core::role::Role;
 
 use crate::barrier::Barrier;
+use crate::bundle::{BundleError, Bundles};
+use crate::certificates::Longest;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::keyring::{Keyring, KeyringError};
@@ -20,6 +22,7 @@ use crate::ledger::{Ledger, LedgerOpenError};
 use crate::login::{LoginSetupError, Logins};
 use crate::metrics::Metrics;
 use crate::mounts::{Mount, MountError, Mounts};
+use crate::revocations::{RevocationError, Revocations};
 use crate::seal::{self, SealError};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -42,6 +45,12 @@ pub struct Authority {
     pub metrics: Metrics,
     /// Login methods.
     pub login: Logins,
+    /// What is revoked, and the lists that hosts fetch.
+    pub revocations: Revocations,
+    /// The trust bundles that hosts fetch.
+    pub bundles: Bundles,
+    /// The longest lifetime that was ever issued.
+    pub longest: Longest,
     policy: ArcSwap<PolicySet>,
     /// Held as long as this process may write the data folder.
     _lock: File,
@@ -58,10 +67,20 @@ impl Authority {
         let barrier = barrier(&config.key_file, store.as_ref())?;
         let keyring = Arc::new(Keyring::open(barrier, store)?);
         let metrics = Metrics::new();
+        let mounts = Mounts::open(Arc::clone(&keyring))?;
+        let ledger = Ledger::open(&config.data, config.node, &config.sinks, clock.clone(), metrics.clone())?;
+        let allowed_secs = mounts.list().iter().map(|mount| mount.max_ttl()).max();
         Ok(Arc::new(Self {
-            mounts: Mounts::open(Arc::clone(&keyring))?,
+            revocations: Revocations::open(Arc::clone(&keyring), &mounts, metrics.clone())?,
+            bundles: Bundles::open(Arc::clone(&keyring), &mounts, metrics.clone())?,
+            longest: Longest::open(
+                Arc::clone(&keyring),
+                ledger.has_issued(),
+                allowed_secs.unwrap_or_default(),
+            )?,
+            mounts,
             tokens: Tokens::open(keyring, config.limits.tokens_max)?,
-            ledger: Ledger::open(&config.data, config.node, &config.sinks, clock.clone(), metrics.clone())?,
+            ledger,
             login: Logins::new(&config)?,
             config: Arc::new(config),
             clock,
@@ -203,6 +222,12 @@ pub enum OpenError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerOpenError),
+    /// Revocations.
+    #[error("the revocations cannot be used")]
+    Revocations(#[from] RevocationError),
+    /// The trust bundles.
+    #[error("the trust bundles cannot be used")]
+    Bundles(#[from] BundleError),
     /// Login methods.
     #[error(transparent)]
     Logins(#[from] LoginSetupError),

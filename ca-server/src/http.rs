@@ -54,18 +54,22 @@ impl PeerAddress {
 struct Api {
     authority: Arc<Authority>,
     open_requests: Arc<RateLimit>,
+    fetches: Arc<RateLimit>,
 }
 
 /// The whole API. There is one fallback rather than a tree of routes, since a mount's path has any depth; the routes are
 /// the rows of [`table::ROUTES`].
 pub fn router(authority: Arc<Authority>) -> Router {
-    let open_requests = Arc::new(RateLimit::per_minute(authority.config.limits.login_rate_per_minute));
+    let limits = &authority.config.limits;
+    let open_requests = Arc::new(RateLimit::per_minute(limits.login_rate_per_minute));
+    let fetches = Arc::new(RateLimit::per_minute(limits.fetch_rate_per_minute));
     Router::new()
         .route("/metrics", axum::routing::get(metrics))
         .fallback(dispatch)
         .with_state(Api {
             authority,
             open_requests,
+            fetches,
         })
 }
 
@@ -85,7 +89,7 @@ async fn respond(api: Api, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let request_id = random::uuid();
     let response = match answer(&api, &head, body, &request_id).await {
-        Ok(reply) => reply.into_response(&request_id),
+        Ok(reply) => reply.into_response(&request_id, &head.headers),
         Err(problem) => envelope::problem_response(&problem, &request_id),
     };
     api.authority.metrics.request(response.status().as_u16());
@@ -207,7 +211,12 @@ impl<'a> Desk<'a> {
         if endpoint == Open::Health {
             return Ok(());
         }
-        self.api.open_requests.check(self.peer).map_err(|retry_after_secs| {
+        let bucket = if endpoint.is_fetch() {
+            &self.api.fetches
+        } else {
+            &self.api.open_requests
+        };
+        bucket.check(self.peer).map_err(|retry_after_secs| {
             self.api.authority.metrics.rate_limited();
             Problem::RateLimited { retry_after_secs }
         })
@@ -326,7 +335,7 @@ fn peer_of(head: &Parts) -> IpAddr {
 async fn metrics(State(api): State<Api>, request: Request) -> Response {
     let (head, _body) = request.into_parts();
     if peer_of(&head).is_loopback() {
-        return routes::metrics(&api.authority).into_response("");
+        return routes::metrics(&api.authority).into_response("", &head.headers);
     }
     let problem = Problem::forbidden("metrics-loopback-only", "permission denied")
         .with_hint("from elsewhere use /v1/sys/metrics with a token");

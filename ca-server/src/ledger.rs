@@ -90,6 +90,12 @@ impl Ledger {
         Event::new(kind, self.0.clock.now_millis())
     }
 
+    /// Whether this node has ever issued a certificate.
+    #[must_use]
+    pub fn has_issued(&self) -> bool {
+        self.0.next_number.load(Ordering::Relaxed) > 1
+    }
+
     /// The next serial. A number whose record is never written is skipped; none is ever given twice.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 
 pub mod authority;
 pub mod barrier;
+pub mod bundle;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod command;
@@ -20,6 +22,7 @@ pub mod mounts;
 pub mod policy_dir;
 pub mod random;
 pub mod reload;
+pub mod revocations;
 pub mod seal;
 pub mod serve;
 pub mod store;

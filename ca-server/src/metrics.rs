@@ -30,6 +30,21 @@ struct Inner {
     ledger_failures: Counter,
     sink_behind_records: Gauge,
     policy_reloads: Family<Outcome, Counter>,
+    krl_version: Family<OfMount, Gauge>,
+    krl_entries: Family<OfMount, Gauge>,
+    trust_bundle_version: Family<OfMount, Gauge>,
+}
+
+/// A mount; only operators make them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct OfMount {
+    mount: String,
+}
+
+impl EncodeLabelSet for OfMount {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
+        ("mount", self.mount.as_str()).encode(encoder.encode_label())
+    }
 }
 
 macro_rules! label {
@@ -108,6 +123,9 @@ impl Metrics {
             ledger_failures: Counter::default(),
             sink_behind_records: Gauge::default(),
             policy_reloads: Family::default(),
+            krl_version: Family::default(),
+            krl_entries: Family::default(),
+            trust_bundle_version: Family::default(),
             registry: Registry::default(),
         };
         registry.register("certificates", "Certificates issued", inner.certificates.clone());
@@ -154,6 +172,21 @@ impl Metrics {
             "policy_reloads",
             "Policy reloads, by outcome",
             inner.policy_reloads.clone(),
+        );
+        registry.register(
+            "krl_version",
+            "Version of the revocation list",
+            inner.krl_version.clone(),
+        );
+        registry.register(
+            "krl_entries",
+            "Revocations that the list was made from",
+            inner.krl_entries.clone(),
+        );
+        registry.register(
+            "trust_bundle_version",
+            "Version of the trust bundle last signed",
+            inner.trust_bundle_version.clone(),
         );
         Self(Arc::new(Inner { registry, ..inner }))
     }
@@ -236,6 +269,26 @@ impl Metrics {
         self.0
             .sink_behind_records
             .set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// A mount has a new revocation list.
+    pub fn krl(&self, mount: &str, version: u64, entries: usize) {
+        let mount = OfMount {
+            mount: mount.to_owned(),
+        };
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        self.0.krl_version.get_or_create(&mount).set(version);
+        let entries = i64::try_from(entries).unwrap_or(i64::MAX);
+        self.0.krl_entries.get_or_create(&mount).set(entries);
+    }
+
+    /// A mount has a new trust bundle.
+    pub fn trust_bundle(&self, mount: &str, version: u64) {
+        let mount = OfMount {
+            mount: mount.to_owned(),
+        };
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        self.0.trust_bundle_version.get_or_create(&mount).set(version);
     }
 
     /// The policies were reloaded, or not.

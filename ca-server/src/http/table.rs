@@ -116,6 +116,17 @@ pub enum Open {
     NotOffered(&'static str),
 }
 
+impl Open {
+    /// Whether it is something cacheable that hosts fetch over and over.
+    #[must_use]
+    pub const fn is_fetch(self) -> bool {
+        matches!(
+            self,
+            Self::PublicKey | Self::Krl | Self::KrlSignature | Self::TrustBundle | Self::BundleKey
+        )
+    }
+}
+
 /// Endpoints for any valid token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(
@@ -352,8 +363,10 @@ pub const ROUTES: &[Route] = &[
     mount(Op::Delete, "config/ca",               policy(Policy::CaDelete),         ANY),
     mount(Op::Read,   "public_key",              open(Open::PublicKey),            ANY),
     mount(Op::Read,   "krl",                     open(Open::Krl),                  ANY),
+    mount(Op::Head,   "krl",                     open(Open::Krl),                  ANY),
     mount(Op::Read,   "krl/signature",           open(Open::KrlSignature),         ANY),
     mount(Op::Read,   "trust-bundle",            open(Open::TrustBundle),          ANY),
+    mount(Op::Head,   "trust-bundle",            open(Open::TrustBundle),          ANY),
     mount(Op::Read,   "trust-bundle/public_key", open(Open::BundleKey),            ANY),
     mount(Op::Write,  "revoke",                  policy(Policy::Revoke),           REVOKE_FIELDS),
     mount(Op::List,   "revocations",             policy(Policy::RevocationList),   ANY),

@@ -8,8 +8,11 @@
     reason = "a test fails by panicking; .clippy.toml allows it in #[test] functions, this in their helpers"
 )]
 
+mod bundle;
+mod certificates;
 mod desk;
 mod guards;
 mod hostile;
+mod revocation;
 mod tokens;
 mod transcripts;

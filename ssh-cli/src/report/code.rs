@@ -96,6 +96,7 @@ codes! {
     RootRequired = "root-required",
     PoliciesNotSubset = "policies-not-subset",
     AlreadyInitialized = "already-initialized",
+    RevocationInvalid = "revocation-invalid",
     MetricsLoopbackOnly = "metrics-loopback-only",
     LedgerUnavailable = "ledger-unavailable",
     Internal = "internal",
@@ -171,6 +172,7 @@ impl ServerCode {
             | Self::RootRequired
             | Self::PoliciesNotSubset
             | Self::AlreadyInitialized
+            | Self::RevocationInvalid
             | Self::MetricsLoopbackOnly => Exit::Refused,
         }
     }
@@ -184,6 +186,7 @@ impl ServerCode {
                 "`signet whoami` shows your groups; `signet roles` lists the roles you may use"
             }
             Self::PolicyErrored => "a policy of the authority is broken; tell whoever runs it",
+            Self::RevocationInvalid => "`signet certs ls` shows what there is to revoke; see `signet revoke -help`",
             Self::PublicKeyMissing | Self::PublicKeyInvalid => "give a plain OpenSSH public key (the .pub file)",
             Self::KeyTypeNotAllowed | Self::KeySizeNotAllowed => {
                 "let signet make its own Ed25519 key (leave -public-key-path out), or use another key"

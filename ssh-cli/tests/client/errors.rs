@@ -34,6 +34,10 @@ const SAYS: &[(&str, &str)] = &[
         "path-invalid",
         "(that the path holds a segment, an escape or a character that is not allowed)",
     ),
+    (
+        "revocation-invalid",
+        "(what selects nothing that could be revoked, or that another mount issued it)",
+    ),
     ("role-invalid", "(what is wrong with the role document)"),
     ("token-too-deep", "(that the token has too many ancestors)"),
     ("too-many-tokens", "(that the server holds as many tokens as it may)"),

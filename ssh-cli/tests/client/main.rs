@@ -12,12 +12,15 @@
 mod agent;
 mod agent_time;
 mod breakglass;
+mod certs;
 mod errors;
 mod inspect;
 mod login;
 mod proxy;
 mod reports;
+mod revoke;
 mod ssh;
 mod stub;
 mod tls;
+mod trust;
 mod world;

@@ -197,6 +197,10 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
                 json!(format!("{} host CA\n", ca().public_key().to_openssh().unwrap())),
             );
         }
+        ("GET", "/v1/evil/public_key") => {
+            let key = ca().public_key().to_openssh().unwrap();
+            return (200, json!(format!("{key}\n* {key}\n")));
+        }
         ("PUT", "/v1/auth/ssh-key/challenge") => return (200, json!({"data": {"nonce": "ab12", "expires_in": 60}})),
         ("PUT", "/v1/auth/ssh-key/login") => return login(shared, body),
         ("PUT", "/v1/auth/jwt/login") if body["jwt"] == "good.jwt" && body["role"] == "ci" => {
@@ -225,9 +229,54 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
             json!({"data": {"display_name": "token-x", "policies": ["default"], "path": "auth/token/create", "ttl": 60}}),
         ),
         ("GET", "/v1/ssh/roles?list=true") => (200, json!({"data": {"keys": ["my-role", "other"]}})),
+        ("PUT", "/v1/ssh/revoke") => revoke(body),
+        ("GET", path) if path.starts_with("/v1/ssh/certificates?") => certificates(path),
         ("PUT", "/v1/auth/token/revoke-self") => (204, Value::Null),
         _ => (404, json!({"errors": []})),
     }
+}
+
+fn certificate(serial: &str, key_id: &str) -> Value {
+    json!({"serial": serial, "key_id": key_id, "person": "alice", "role": "my-role", "mount": "ssh", "cert_type": "user",
+        "principals": ["ubuntu", "deploy"], "time": "2026-11-22T03:00:00.123Z", "valid_after": "2026-11-22T02:59:30Z",
+        "valid_before": "2026-11-22T03:30:00Z", "fingerprint": "SHA256:x", "address": "192.0.2.7", "live": true,
+        "revoked": serial == "7"})
+}
+
+fn revoke(body: &Value) -> (u16, Value) {
+    if body["person"] == "mallory" {
+        let refused = json!({"errors": ["1 error occurred:\n\t* permission denied\n\n"], "code": "no-policy-permits",
+            "reason": "no policy permits `alice` to update `ssh/revoke`"});
+        return (403, refused);
+    }
+    let hits = match body["person"].as_str() {
+        Some("nobody") => json!([]),
+        _ => json!([certificate("8", "=cmd"), certificate("7", "k\u{1b}[0m")]),
+    };
+    let dry = body["dry_run"] == true;
+    let entries = if dry || hits == json!([]) {
+        json!([])
+    } else {
+        json!(["e-1"])
+    };
+    let total = hits.as_array().unwrap().len();
+    let data = json!({"dry_run": dry, "hits": hits, "hits_total": total, "entries": entries, "krl_version": 5});
+    (
+        200,
+        json!({"data": data, "warnings": ["only certificates that live now are revoked"]}),
+    )
+}
+
+/// Two pages of one certificate each.
+fn certificates(path: &str) -> (u16, Value) {
+    let data = if path.contains("person=nobody") {
+        json!({"certificates": [], "next": null})
+    } else if path.contains("before=20") {
+        json!({"certificates": [certificate("7", "k")], "next": null})
+    } else {
+        json!({"certificates": [certificate("8", "=cmd")], "next": 20})
+    };
+    (200, json!({"data": data}))
 }
 
 fn login(shared: &Shared, body: &Value) -> (u16, Value) {
