@@ -17,6 +17,7 @@ use crate::bundle::{BundleError, Bundles};
 use crate::certificates::Longest;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::hosts::{HostRegistry, HostStoreError};
 use crate::keyring::{Keyring, KeyringError};
 use crate::ledger::{Ledger, LedgerOpenError};
 use crate::login::{LoginSetupError, Logins};
@@ -43,6 +44,8 @@ pub struct Authority {
     pub ledger: Ledger,
     /// Counters.
     pub metrics: Metrics,
+    /// Enrolled hosts.
+    pub hosts: HostRegistry,
     /// Login methods.
     pub login: Logins,
     /// What is revoked, and the lists that hosts fetch.
@@ -79,7 +82,8 @@ impl Authority {
                 allowed_secs.unwrap_or_default(),
             )?,
             mounts,
-            tokens: Tokens::open(keyring, config.limits.tokens_max)?,
+            tokens: Tokens::open(Arc::clone(&keyring), config.limits.tokens_max)?,
+            hosts: HostRegistry::open(keyring)?,
             ledger,
             login: Logins::new(&config)?,
             config: Arc::new(config),
@@ -222,6 +226,9 @@ pub enum OpenError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerOpenError),
+    /// Enrolled hosts.
+    #[error(transparent)]
+    Hosts(#[from] HostStoreError),
     /// Revocations.
     #[error("the revocations cannot be used")]
     Revocations(#[from] RevocationError),

@@ -54,6 +54,7 @@ impl PeerAddress {
 struct Api {
     authority: Arc<Authority>,
     open_requests: Arc<RateLimit>,
+    host_requests: Arc<RateLimit>,
     fetches: Arc<RateLimit>,
 }
 
@@ -62,6 +63,7 @@ struct Api {
 pub fn router(authority: Arc<Authority>) -> Router {
     let limits = &authority.config.limits;
     let open_requests = Arc::new(RateLimit::per_minute(limits.login_rate_per_minute));
+    let host_requests = Arc::new(RateLimit::per_minute(limits.host_rate_per_minute));
     let fetches = Arc::new(RateLimit::per_minute(limits.fetch_rate_per_minute));
     Router::new()
         .route("/metrics", axum::routing::get(metrics))
@@ -69,6 +71,7 @@ pub fn router(authority: Arc<Authority>) -> Router {
         .with_state(Api {
             authority,
             open_requests,
+            host_requests,
             fetches,
         })
 }
@@ -211,10 +214,10 @@ impl<'a> Desk<'a> {
         if endpoint == Open::Health {
             return Ok(());
         }
-        let bucket = if endpoint.is_fetch() {
-            &self.api.fetches
-        } else {
-            &self.api.open_requests
+        let bucket = match endpoint {
+            Open::HostChallenge | Open::HostEnroll | Open::HostRenew | Open::HostReport => &self.api.host_requests,
+            _ if endpoint.is_fetch() => &self.api.fetches,
+            _ => &self.api.open_requests,
         };
         bucket.check(self.peer).map_err(|retry_after_secs| {
             self.api.authority.metrics.rate_limited();
@@ -233,6 +236,8 @@ impl<'a> Desk<'a> {
         let limits = &self.api.authority.config.limits;
         let max_bytes = match route.endpoint {
             Endpoint::Policy(Policy::RoleWrite) => limits.role_body_bytes_max,
+            // Two hundred logins, each with a key ID as long as they get, and all of it as a text within JSON.
+            Endpoint::Open(Open::HostReport) => limits.body_bytes_max.saturating_mul(4),
             _ => limits.body_bytes_max,
         };
         let fields = if route.op == Op::Write {

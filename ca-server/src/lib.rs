@@ -10,6 +10,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod dev;
+pub mod hosts;
 pub mod http;
 pub mod issue;
 pub mod keyring;
