@@ -181,6 +181,11 @@ impl Host {
     pub fn start_sshd(&self) {
         let started = self.run(&["/usr/sbin/sshd"]);
         assert_eq!(started.code, Some(0), "sshd on {}: {}", self.name, started.stderr);
+        self.await_sshd();
+    }
+
+    /// Waits until sshd listens, as after a reload, in which it takes its port away for a moment.
+    pub fn await_sshd(&self) {
         until("the host's sshd to listen", || {
             TcpStream::connect((self.address, 22)).ok().map(drop)
         });
@@ -199,6 +204,12 @@ impl Host {
     /// Ends whatever process of the host has this name, as a power cut would.
     pub fn kill(&self, program: &str) {
         self.run(&["pkill", "-9", "-x", program]);
+    }
+
+    /// What an image does when a machine starts from it: host keys of its own, as cloud-init makes them, then sshd.
+    pub fn first_boot(&self) {
+        self.make_host_keys();
+        self.start_sshd();
     }
 
     /// The public line of the host's Ed25519 key.

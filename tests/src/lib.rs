@@ -14,6 +14,7 @@ pub mod issuing;
 pub mod keys;
 pub mod load;
 pub mod network;
+pub mod packer;
 pub mod person;
 pub mod slides;
 pub mod ssh;

@@ -1,6 +1,7 @@
 //! End-to-end tests, one program so that they run side by side. Each module is one promise seen from outside.
 
 mod crash;
+mod ec2_enrolment;
 mod first_login;
 mod full_disk;
 mod host_bake;
@@ -8,6 +9,7 @@ mod host_trust;
 mod hostile_requests;
 mod hostile_words;
 mod image_files;
+mod images;
 mod ledger;
 mod login;
 mod metadata_service;
