@@ -1,6 +1,7 @@
 //! Key revocation lists as OpenSSH reads them (`PROTOCOL.krl`): what is revoked, its bytes, and what a host would say of a
 //! certificate. No signature section is ever written: OpenSSH from 9.4 on refuses such lists.
 
+mod format;
 mod read;
 mod serials;
 mod write;
@@ -22,10 +23,13 @@ pub struct Krl {
     pub generated: u64,
     /// For people; `ssh-keygen -Q -l` shows it.
     pub comment: String,
-    /// What is revoked of each CA, by the CA key's blob; the empty blob stands for every CA.
+    /// What is revoked of each CA, by the CA key's blob; the empty blob stands for every CA. Blobs that are no keys are not
+    /// written: they sign nothing, and OpenSSH would refuse the whole list.
     pub authorities: BTreeMap<Vec<u8>, CaRevocations>,
     /// Blobs of plain keys. A revoked key takes its certificates along; a revoked CA key all it signed.
     pub keys: BTreeSet<Vec<u8>>,
+    /// SHA-1 of the blobs of plain keys: read where ssh-keygen wrote it; ours go into `sha256`.
+    pub sha1: BTreeSet<[u8; 20]>,
     /// SHA-256 of the blobs of plain keys.
     pub sha256: BTreeSet<[u8; 32]>,
 }
@@ -35,7 +39,7 @@ pub struct Krl {
 pub struct CaRevocations {
     /// Serials; never 0, which OpenSSH cannot revoke.
     pub serials: SerialSet,
-    /// Key IDs, matched exactly.
+    /// Key IDs, matched exactly. One with a NUL is not written: no certificate has it, and OpenSSH would refuse the whole list.
     pub key_ids: BTreeSet<String>,
 }
 
@@ -82,7 +86,9 @@ impl Krl {
         self.authorities.entry(ca_key.blob().to_vec()).or_default()
     }
 
-    /// Lays the list out (`PROTOCOL.krl`).
+    /// Lays the list out (`PROTOCOL.krl`), in time linear to what it holds. The same list is always the same bytes.
+    ///
+    /// OpenSSH before 8.2 takes no file of more than 1 MiB, and then lets nobody in; later ones end at 128 MiB.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         write::encode(self)
@@ -103,3 +109,11 @@ impl Krl {
         read::hit(self, subject)
     }
 }
+
+/// Whether a CA's blob is one that OpenSSH reads in a list: a key, or empty for every CA.
+fn is_authority(blob: &[u8]) -> bool {
+    blob.is_empty() || SubjectKey::from_blob(blob.to_vec()).is_ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Everything in a `policies/` folder as one immutable snapshot: roles, people, access policies, cases. Loaded all or
+//! Everything in a `policies/` folder as one immutable snapshot: roles, people, access policies, hosts, cases. Loaded all or
 //! nothing, with every mistake of every file at once.
 
 mod ask;
@@ -13,7 +13,9 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use crate::access::{AccessPolicies, DEFAULT_MOUNT, Known, role_id};
+use crate::breakglass::Document;
 use crate::cases::{self, Case, CaseOutcome};
+use crate::host_policy::HostPolicy;
 use crate::mistake::Mistake;
 use crate::people::People;
 use crate::role::{ROLE_FIELDS, Role, RoleSource, is_role_name};
@@ -27,6 +29,12 @@ pub use self::lint::Finding;
 /// The file that lists people, relative to the policies folder.
 pub const PEOPLE_FILE: &str = "people.toml";
 
+/// The file that says who opens which account on which hosts, relative to the policies folder.
+pub const HOSTS_FILE: &str = "hosts.toml";
+
+/// The break-glass document (see [`crate::breakglass`]), relative to the policies folder.
+pub const BREAKGLASS_FILE: &str = "breakglass.keys";
+
 /// A snapshot of the policies folder.
 #[derive(Debug, Default)]
 pub struct PolicySet {
@@ -34,6 +42,12 @@ pub struct PolicySet {
     pub access: AccessPolicies,
     /// Who is who.
     pub people: People,
+    /// Who opens which account on which hosts, and how hosts enrol.
+    pub hosts: HostPolicy,
+    /// The text of the break-glass document, for hosts; empty for none. Only a host can tell whether it believes it.
+    pub breakglass: String,
+    /// The line of each rule of `hosts`.
+    host_rule_lines: Vec<usize>,
     roles: BTreeMap<String, BTreeMap<String, Arc<Role>>>,
     cases: Vec<Case>,
     version: String,
@@ -97,6 +111,9 @@ impl PolicySet {
 struct Loader<'a> {
     policies: Vec<(&'a str, &'a str)>,
     people: People,
+    hosts: HostPolicy,
+    host_rule_lines: Vec<usize>,
+    breakglass: String,
     roles: BTreeMap<String, BTreeMap<String, Arc<Role>>>,
     /// Names of roles whose files hold mistakes: policies that name them are not wrong for that.
     broken_roles: BTreeSet<String>,
@@ -110,6 +127,8 @@ impl<'a> Loader<'a> {
         let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
         match (folder, extension) {
             ("", _) if file == PEOPLE_FILE => self.take_people(text),
+            ("", _) if file == HOSTS_FILE => self.take_hosts(text),
+            ("", _) if file == BREAKGLASS_FILE => self.take_breakglass(text),
             ("roles", "toml") => self.take_role(file, |name| Role::from_toml(name, file, text)),
             ("roles", "json") => self.take_role(file, |name| role_from_json(name, file, text)),
             ("access", "cedar") => self.policies.push((file, text)),
@@ -125,6 +144,21 @@ impl<'a> Loader<'a> {
         let (people, mistakes) = People::read(PEOPLE_FILE, text);
         self.people = people;
         self.mistakes.extend(mistakes);
+    }
+
+    fn take_hosts(&mut self, text: &str) {
+        let (hosts, rule_lines, mistakes) = HostPolicy::read(HOSTS_FILE, text);
+        self.hosts = hosts;
+        self.host_rule_lines = rule_lines;
+        self.mistakes.extend(mistakes);
+    }
+
+    fn take_breakglass(&mut self, text: &str) {
+        // Whether its signatures are right depends on the keys that a host holds; whether it can be read does not.
+        match Document::parse(text) {
+            Ok(_) => text.clone_into(&mut self.breakglass),
+            Err(fault) => self.mistakes.push(Mistake::new(BREAKGLASS_FILE, fault.to_string())),
+        }
     }
 
     fn take_role(&mut self, file: &str, read: impl FnOnce(&str) -> Result<Role, Vec<Mistake>>) {
@@ -165,14 +199,14 @@ impl<'a> Loader<'a> {
             self.mistakes.dedup();
             return Err(self.mistakes);
         }
-        let Self {
-            people, roles, cases, ..
-        } = self;
         Ok(PolicySet {
             access,
-            people,
-            roles,
-            cases,
+            people: self.people,
+            hosts: self.hosts,
+            breakglass: self.breakglass,
+            host_rule_lines: self.host_rule_lines,
+            roles: self.roles,
+            cases: self.cases,
             version: String::new(),
         })
     }
@@ -216,7 +250,8 @@ fn role_from_json(name: &str, file: &str, text: &str) -> Result<Role, Vec<Mistak
 }
 
 fn misplaced(file: &str) -> Mistake {
-    let hint = "known: people.toml, roles/*.toml, roles/*.json, access/*.cedar, tests/*.toml";
+    let hint =
+        "known: people.toml, hosts.toml, breakglass.keys, roles/*.toml, roles/*.json, access/*.cedar, tests/*.toml";
     Mistake::new(file, "no file of this name belongs in a policies folder").hint(hint)
 }
 

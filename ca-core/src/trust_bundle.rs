@@ -172,7 +172,7 @@ impl VerifiedBundle {
         if text.len() > BUNDLE_BYTES_MAX {
             return Err(BundleError::TooLong);
         }
-        let (signed, armor) = split(text).ok_or(BundleError::NotABundle)?;
+        let (content, armor) = split(text).ok_or(BundleError::NotABundle)?;
         let signature = SshSignature::from_armor(armor)?;
         let signer = pinned
             .iter()
@@ -180,8 +180,8 @@ impl VerifiedBundle {
             .ok_or_else(|| BundleError::Foreign {
                 found: fingerprint(signature.unverified_key_blob()),
             })?;
-        signature.verify(signer, BUNDLE_NAMESPACE, signed.as_bytes())?;
-        let json = signed.split_once('\n').map_or("", |(_, json)| json);
+        signature.verify(signer, BUNDLE_NAMESPACE, content.as_bytes())?;
+        let json = content.split_once('\n').map_or("", |(_, json)| json);
         let bundle: TrustBundle =
             serde_json::from_str(json).map_err(|error| BundleError::Damaged(error.to_string()))?;
         Self::read(bundle)
@@ -251,3 +251,6 @@ fn split(text: &str) -> Option<(&str, &str)> {
 fn fingerprint(blob: &[u8]) -> String {
     SubjectKey::from_blob(blob.to_vec()).map_or_else(|_| "an unknown kind of key".to_owned(), |key| key.fingerprint())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,16 +11,20 @@ use signet_core::plan::MountLimits;
 use signet_core::policy_set::PolicySet;
 use signet_core::role::Role;
 
+use crate::bundle::{BundleError, Bundles};
+use crate::certificates::Longest;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::custody::CustodyError;
 use crate::foundation::Foundation;
+use crate::hosts::{HostRegistry, HostStoreError};
 use crate::keyring::{Keyring, KeyringError};
 use crate::ledger::{Ledger, LedgerError, LedgerOpenError};
 use crate::login::{LoginSetupError, Logins};
 use crate::metrics::Metrics;
 use crate::mounts::{Mount, MountError, Mounts};
 use crate::node::Node;
+use crate::revocations::{RevocationError, Revocations};
 use crate::seal::SealError;
 use crate::store::StoreError;
 use crate::tokens::{TokenError, Tokens};
@@ -40,8 +44,16 @@ pub struct Authority {
     pub ledger: Ledger,
     /// Counters.
     pub metrics: Metrics,
+    /// Enrolled hosts.
+    pub hosts: HostRegistry,
     /// Login methods.
     pub login: Logins,
+    /// What is revoked, and the lists that hosts fetch.
+    pub revocations: Revocations,
+    /// The trust bundles that hosts fetch.
+    pub bundles: Bundles,
+    /// The longest lifetime that was ever issued.
+    pub longest: Longest,
     /// What opens the secrets in the store.
     pub keyring: Arc<Keyring>,
     /// What it stands on.
@@ -63,15 +75,25 @@ impl Authority {
     /// [`OpenError`]; nothing is changed or lost then.
     pub fn open_on(foundation: &Arc<Foundation>, keyring: Keyring) -> Result<Arc<Self>, OpenError> {
         let config = &foundation.config;
-        let keyring = Arc::new(keyring);
+        let (keyring, metrics) = (Arc::new(keyring), foundation.metrics.clone());
+        let mounts = Mounts::open(Arc::clone(&keyring))?;
+        let allowed_secs = mounts.list().iter().map(|mount| mount.max_ttl()).max();
         Ok(Arc::new(Self {
-            mounts: Mounts::open(Arc::clone(&keyring))?,
+            revocations: Revocations::open(Arc::clone(&keyring), &mounts, metrics.clone())?,
+            bundles: Bundles::open(Arc::clone(&keyring), &mounts, metrics.clone())?,
+            longest: Longest::open(
+                Arc::clone(&keyring),
+                foundation.ledger.has_issued(),
+                allowed_secs.unwrap_or_default(),
+            )?,
+            mounts,
             tokens: Tokens::open(Arc::clone(&keyring), config.limits.tokens_max)?,
+            hosts: HostRegistry::open(Arc::clone(&keyring))?,
             ledger: foundation.ledger.clone(),
             login: Logins::new(config)?,
             config: Arc::clone(config),
             clock: foundation.clock.clone(),
-            metrics: foundation.metrics.clone(),
+            metrics,
             keyring,
             foundation: Arc::clone(foundation),
         }))
@@ -213,6 +235,15 @@ pub enum OpenError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerOpenError),
+    /// Enrolled hosts.
+    #[error(transparent)]
+    Hosts(#[from] HostStoreError),
+    /// Revocations.
+    #[error("the revocations cannot be used")]
+    Revocations(#[from] RevocationError),
+    /// The trust bundles.
+    #[error("the trust bundles cannot be used")]
+    Bundles(#[from] BundleError),
     /// Login methods.
     #[error(transparent)]
     Logins(#[from] LoginSetupError),

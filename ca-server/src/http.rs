@@ -27,7 +27,7 @@ use self::authenticate::Session;
 use self::envelope::Reply;
 use self::problem::Problem;
 use self::rate_limit::RateLimit;
-use self::table::{Endpoint, NodeEndpoint, Op, Place, Policy, Route};
+use self::table::{Endpoint, NodeEndpoint, Op, Open, Place, Policy, Route};
 use crate::authority::Authority;
 use crate::ledger::EventKind;
 use crate::mounts::Mount;
@@ -55,6 +55,8 @@ impl PeerAddress {
 struct Api {
     node: Arc<Node>,
     open_requests: Arc<RateLimit>,
+    host_requests: Arc<RateLimit>,
+    fetches: Arc<RateLimit>,
     /// Key shares are long and random; whoever sends many of them is guessing.
     key_shares: Arc<RateLimit>,
 }
@@ -76,13 +78,18 @@ pub fn router(authority: Arc<Authority>) -> Router {
 /// The whole API. There is one fallback rather than a tree of routes, since a mount's path has any depth; the routes are
 /// the rows of [`table::ROUTES`].
 pub fn node_router(node: Arc<Node>) -> Router {
-    let per_minute = node.foundation().config.limits.login_rate_per_minute;
+    let limits = &node.foundation().config.limits;
+    let open_requests = Arc::new(RateLimit::per_minute(limits.login_rate_per_minute));
+    let host_requests = Arc::new(RateLimit::per_minute(limits.host_rate_per_minute));
+    let fetches = Arc::new(RateLimit::per_minute(limits.fetch_rate_per_minute));
     Router::new()
         .route("/metrics", axum::routing::get(metrics))
         .fallback(dispatch)
         .with_state(Api {
             node,
-            open_requests: Arc::new(RateLimit::per_minute(per_minute)),
+            open_requests,
+            host_requests,
+            fetches,
             key_shares: Arc::new(RateLimit::per_minute(KEY_SHARES_PER_MINUTE)),
         })
 }
@@ -103,7 +110,7 @@ async fn respond(api: Api, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let request_id = random::uuid();
     let response = match answer(&api, &head, body, &request_id).await {
-        Ok(reply) => reply.into_response(&request_id),
+        Ok(reply) => reply.into_response(&request_id, &head.headers),
         Err(problem) => envelope::problem_response(&problem, &request_id),
     };
     api.node.foundation().metrics.request(response.status().as_u16());
@@ -144,7 +151,7 @@ async fn answer(api: &Api, head: &Parts, body: Body, request_id: &str) -> Result
     match route.endpoint {
         Endpoint::Node(_) | Endpoint::Keyholder(_) => Err(Problem::UnsupportedPath),
         Endpoint::Open(endpoint) => {
-            count(&api.open_requests, api, desk.peer)?;
+            desk.count_open_request(endpoint)?;
             let ask = desk.ask(route, &path, capture, mount, body).await?;
             Ok(remarked(routes::open(endpoint, &ask).await?, route, &ask.fields))
         }
@@ -256,6 +263,15 @@ impl<'a> Desk<'a> {
         permit(self.authority, session, (op, path), (self.now, self.request_id)).await
     }
 
+    fn count_open_request(&self, endpoint: Open) -> Result<(), Problem> {
+        let bucket = match endpoint {
+            Open::HostChallenge | Open::HostEnroll | Open::HostRenew | Open::HostReport => &self.api.host_requests,
+            _ if endpoint.is_fetch() => &self.api.fetches,
+            _ => &self.api.open_requests,
+        };
+        count(bucket, self.api, self.peer)
+    }
+
     async fn ask(
         &self,
         route: &Route,
@@ -267,6 +283,8 @@ impl<'a> Desk<'a> {
         let limits = &self.authority.config.limits;
         let max_bytes = match route.endpoint {
             Endpoint::Policy(Policy::RoleWrite) => limits.role_body_bytes_max,
+            // Two hundred logins, each with a key ID as long as they get, and all of it as a text within JSON.
+            Endpoint::Open(Open::HostReport) => limits.body_bytes_max.saturating_mul(4),
             _ => limits.body_bytes_max,
         };
         let fields = if route.op == Op::Write {
@@ -405,7 +423,7 @@ fn peer_of(head: &Parts) -> IpAddr {
 async fn metrics(State(api): State<Api>, request: Request) -> Response {
     let (head, _body) = request.into_parts();
     if peer_of(&head).is_loopback() {
-        return routes::metrics(&api.node.foundation().metrics).into_response("");
+        return routes::metrics(&api.node.foundation().metrics).into_response("", &head.headers);
     }
     let problem = Problem::forbidden("metrics-loopback-only", "permission denied")
         .with_hint("from elsewhere use /v1/sys/metrics with a token");

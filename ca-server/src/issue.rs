@@ -10,6 +10,7 @@ use signet_core::request::SigningRequest;
 use signet_core::signer::{SignError, Signer, SoftwareSigner};
 
 use crate::authority::Authority;
+use crate::certificates::CoverError;
 use crate::ledger::{IssueContext, IssuedCertificate, LedgerError};
 use crate::mounts::Mount;
 use crate::random::{self, RandomFailed};
@@ -48,6 +49,8 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
     // 5. All fields decided, then signed.
     let serial = at.authority.ledger.reserve_serial()?;
     let plan = CertificatePlan::new(grant, serial, now, random::nonce32()?)?;
+    // A search for live certificates looks back as far as this says.
+    at.authority.longest.cover(lifetime(&plan)).await?;
     let certificate = sign(plan, signer).await?;
     // 6. No record, no certificate: only the ledger makes what may become an answer.
     let context = IssueContext {
@@ -57,6 +60,11 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
         request_id: at.request_id,
     };
     Ok(at.authority.ledger.record_issue(certificate, context).await?)
+}
+
+fn lifetime(plan: &CertificatePlan) -> u64 {
+    let validity = plan.validity();
+    validity.valid_after().secs_until(validity.valid_before())
 }
 
 /// Signs on this thread what takes microseconds; RSA goes elsewhere, so that it delays nobody else's answer.
@@ -90,6 +98,16 @@ pub fn role_names(authority: &Authority, mount: &Mount) -> Vec<String> {
     names.sort_unstable();
     names.dedup();
     names
+}
+
+impl From<CoverError> for IssueError {
+    fn from(error: CoverError) -> Self {
+        match error {
+            CoverError::Store(error) => Self::Ledger(LedgerError::Store(error)),
+            // Sealing fails only where randomness does.
+            CoverError::Barrier(_) => Self::Random(RandomFailed),
+        }
+    }
 }
 
 /// Why no certificate was issued.

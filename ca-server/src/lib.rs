@@ -3,6 +3,8 @@
 
 pub mod authority;
 pub mod barrier;
+pub mod bundle;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod command;
@@ -10,6 +12,7 @@ pub mod config;
 pub mod custody;
 pub mod dev;
 pub mod foundation;
+pub mod hosts;
 pub mod http;
 pub mod issue;
 pub mod keyring;
@@ -23,6 +26,7 @@ pub mod node;
 pub mod policy_dir;
 pub mod random;
 pub mod reload;
+pub mod revocations;
 pub mod seal;
 pub mod serve;
 pub mod store;

@@ -23,6 +23,9 @@ struct Inner {
     logins: Family<Login, Counter>,
     requests: Family<Status, Counter>,
     rate_limited: Counter,
+    host_requests: Family<HostRequest, Counter>,
+    alarms: Family<AlarmKind, Counter>,
+    region_certificate_ends: Gauge,
     connections: Gauge,
     connections_refused: Counter,
     ledger_batch_records: Histogram,
@@ -30,6 +33,21 @@ struct Inner {
     ledger_failures: Counter,
     sink_behind_records: Gauge,
     policy_reloads: Family<Outcome, Counter>,
+    krl_version: Family<OfMount, Gauge>,
+    krl_entries: Family<OfMount, Gauge>,
+    trust_bundle_version: Family<OfMount, Gauge>,
+}
+
+/// A mount; only operators make them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct OfMount {
+    mount: String,
+}
+
+impl EncodeLabelSet for OfMount {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
+        ("mount", self.mount.as_str()).encode(encoder.encode_label())
+    }
 }
 
 macro_rules! label {
@@ -59,6 +77,17 @@ label!(
     Login,
     method,
     outcome
+);
+label!(
+    /// What a host asked for, and how it ended.
+    HostRequest,
+    request,
+    outcome
+);
+label!(
+    /// What an alarm is about.
+    AlarmKind,
+    kind
 );
 label!(
     /// Class of an HTTP status.
@@ -101,6 +130,9 @@ impl Metrics {
             logins: Family::default(),
             requests: Family::default(),
             rate_limited: Counter::default(),
+            host_requests: Family::default(),
+            alarms: Family::default(),
+            region_certificate_ends: Gauge::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             ledger_batch_records: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
@@ -108,6 +140,9 @@ impl Metrics {
             ledger_failures: Counter::default(),
             sink_behind_records: Gauge::default(),
             policy_reloads: Family::default(),
+            krl_version: Family::default(),
+            krl_entries: Family::default(),
+            trust_bundle_version: Family::default(),
             registry: Registry::default(),
         };
         registry.register("certificates", "Certificates issued", inner.certificates.clone());
@@ -122,6 +157,17 @@ impl Metrics {
             "rate_limited",
             "Requests refused for coming too fast",
             inner.rate_limited.clone(),
+        );
+        registry.register(
+            "host_requests",
+            "Enrolments, renewals and reports, by outcome",
+            inner.host_requests.clone(),
+        );
+        registry.register("alarms", "Alarms in the ledger, by kind", inner.alarms.clone());
+        registry.register(
+            "region_certificate_ends_timestamp_seconds",
+            "When the first of AWS's pinned region certificates ends; 0 without any",
+            inner.region_certificate_ends.clone(),
         );
         registry.register("connections", "Connections open", inner.connections.clone());
         registry.register(
@@ -154,6 +200,21 @@ impl Metrics {
             "policy_reloads",
             "Policy reloads, by outcome",
             inner.policy_reloads.clone(),
+        );
+        registry.register(
+            "krl_version",
+            "Version of the revocation list",
+            inner.krl_version.clone(),
+        );
+        registry.register(
+            "krl_entries",
+            "Revocations that the list was made from",
+            inner.krl_entries.clone(),
+        );
+        registry.register(
+            "trust_bundle_version",
+            "Version of the trust bundle last signed",
+            inner.trust_bundle_version.clone(),
         );
         Self(Arc::new(Inner { registry, ..inner }))
     }
@@ -203,6 +264,27 @@ impl Metrics {
         self.0.rate_limited.inc();
     }
 
+    /// A host enrolled, renewed or reported, or tried to.
+    pub fn host_request(&self, request: &'static str, good: bool) {
+        let outcome = outcome(good);
+        self.0
+            .host_requests
+            .get_or_create(&HostRequest { request, outcome })
+            .inc();
+    }
+
+    /// Something happened that somebody has to look at.
+    pub fn alarm(&self, kind: &'static str) {
+        self.0.alarms.get_or_create(&AlarmKind { kind }).inc();
+    }
+
+    /// When the first of AWS's pinned certificates ends, in seconds since 1970.
+    pub fn region_certificate_ends(&self, secs: u64) {
+        self.0
+            .region_certificate_ends
+            .set(i64::try_from(secs).unwrap_or(i64::MAX));
+    }
+
     /// A connection was accepted.
     pub fn connection_opened(&self) {
         self.0.connections.inc();
@@ -236,6 +318,26 @@ impl Metrics {
         self.0
             .sink_behind_records
             .set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// A mount has a new revocation list.
+    pub fn krl(&self, mount: &str, version: u64, entries: usize) {
+        let mount = OfMount {
+            mount: mount.to_owned(),
+        };
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        self.0.krl_version.get_or_create(&mount).set(version);
+        let entries = i64::try_from(entries).unwrap_or(i64::MAX);
+        self.0.krl_entries.get_or_create(&mount).set(entries);
+    }
+
+    /// A mount has a new trust bundle.
+    pub fn trust_bundle(&self, mount: &str, version: u64) {
+        let mount = OfMount {
+            mount: mount.to_owned(),
+        };
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        self.0.trust_bundle_version.get_or_create(&mount).set(version);
     }
 
     /// The policies were reloaded, or not.

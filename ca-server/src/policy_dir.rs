@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use signet_core::mistake::Mistake;
-use signet_core::policy_set::PolicySet;
+use signet_core::policy_set::{BREAKGLASS_FILE, PolicySet};
 
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -110,11 +110,9 @@ impl Reading {
             return;
         }
         // SECURITY: `guard-rails.cedr` passed over in silence would be a forbid that nobody misses.
-        if !EXTENSIONS.contains(&extension) {
-            let mistake = Mistake::new(
-                name,
-                "only .toml, .json, .cedar (and .md, which is not read) belong here",
-            );
+        if !EXTENSIONS.contains(&extension) && name != BREAKGLASS_FILE {
+            let text = format!("only .toml, .json, .cedar, {BREAKGLASS_FILE} (and .md, which is not read) belong here");
+            let mistake = Mistake::new(name, text);
             return self.mistakes.push(mistake.did_you_mean(extension, EXTENSIONS));
         }
         // Opening a pipe would wait for its writer.
@@ -189,6 +187,8 @@ mod tests {
             ("roles/a/b.json", "{}"),
             ("access/x.cedar", "// ä"),
             ("README.md", "text"),
+            ("hosts.toml", ""),
+            ("breakglass.keys", ""),
             (".git/config.toml", "no"),
             ("access/.x.cedar.swp", "no"),
             ("access/x.cedar~", "no"),
@@ -196,16 +196,26 @@ mod tests {
         let files = read_files(folder.path()).unwrap();
         assert_eq!(
             files.keys().collect::<Vec<_>>(),
-            ["access/x.cedar", "people.toml", "roles/a/b.json"]
+            [
+                "access/x.cedar",
+                "breakglass.keys",
+                "hosts.toml",
+                "people.toml",
+                "roles/a/b.json"
+            ]
         );
         assert_eq!(files["access/x.cedar"], "// ä");
     }
 
     #[test]
     fn a_file_that_would_be_passed_over_is_a_mistake() {
-        let folder = folder(&[("access/guard-rails.cedr", ""), ("roles/a", "")]);
+        let folder = folder(&[
+            ("access/guard-rails.cedr", ""),
+            ("roles/a", ""),
+            ("roles/breakglass.keys", ""),
+        ]);
         let told = mistakes(folder.path());
-        assert_eq!(told.len(), 2);
+        assert_eq!(told.len(), 3);
         assert!(
             told[0].starts_with("access/guard-rails.cedr: ") && told[0].ends_with("(did you mean `cedar`?)"),
             "{told:?}"

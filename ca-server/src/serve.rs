@@ -76,6 +76,7 @@ fn run_node(
     let signals = runtime.block_on(async { Signals::new() })?;
     node.make_mounts()?;
     let foundation = node.foundation();
+    crate::hosts::watch_region_certificates(foundation, foundation.clock.now());
     let (shutdown, stop) = watch::channel(false);
     let server_config = tls.map(Tls::server_config).transpose()?;
     let (address, serving) = listen(node, server_config, &stop)?;
@@ -282,5 +283,19 @@ pub fn check(config: &Config) -> Vec<Mistake> {
             crate::command::chain(&error),
         ));
     }
+    mistakes.extend(ended_region_certificates(config));
     mistakes
+}
+
+/// A server with such a certificate runs, but lets no instance of that region enrol.
+fn ended_region_certificates(config: &Config) -> Vec<Mistake> {
+    let Some(ec2) = &config.hosts.ec2 else {
+        return Vec::new();
+    };
+    let ended = ec2.ending_within(0, Clock::system().now());
+    let mistake = |(region, ends)| {
+        let text = format!("[hosts.ec2.certificates]: the certificate of region `{region}` has ended on {ends}");
+        Mistake::new("signet.toml", text).hint("take the next one from AWS's page of regions' certificates")
+    };
+    ended.into_iter().map(mistake).collect()
 }

@@ -20,6 +20,7 @@ pub mod output;
 pub mod proxy;
 pub mod public_key_file;
 pub mod random;
+pub mod replace;
 pub mod report;
 pub mod ssh_command;
 pub mod ssh_config;

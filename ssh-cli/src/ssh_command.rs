@@ -62,6 +62,13 @@ impl SshCommand {
         self.option("CertificateFile", &certificate.display().to_string())
     }
 
+    /// Uses a key from its file.
+    pub fn identity_file(&mut self, key: &Path) -> &mut Self {
+        self.args.push("-i".into());
+        self.args.push(key.into());
+        self
+    }
+
     /// Adds the person's own words.
     pub fn destination(&mut self, destination: &Destination) -> &mut Self {
         self.args.extend(destination.words().map(OsString::from));

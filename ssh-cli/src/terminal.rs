@@ -1,11 +1,23 @@
-//! Asking a person for a secret, on the terminal itself, without showing it.
+//! Asking a person on the terminal itself: for a secret, without showing it, or for a word.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-/// Asks on `/dev/tty`, whatever stdin and stdout are.
+/// Asks for a line on `/dev/tty`, whatever stdin and stdout are.
+///
+/// # Errors
+/// The system's, when there is no terminal.
+pub fn ask_line(prompt: &str) -> std::io::Result<String> {
+    let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
+    terminal.write_all(signet_core::inspect::escape(prompt).as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(terminal.take(4096)).read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
+/// Asks for a secret on `/dev/tty`, whatever stdin and stdout are.
 ///
 /// # Errors
 /// The system's, when there is no terminal.

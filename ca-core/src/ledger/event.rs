@@ -222,6 +222,7 @@ impl Event {
             )
             .list("extensions", plan.resolved().extensions().keys().map(String::as_str))
             .text("fingerprint", &plan.resolved().key().fingerprint())
+            .text("ca_fingerprint", certificate.ca_fingerprint())
             .text("request_id", context.request_id);
         event.serial = Some(plan.serial());
         event

@@ -5,9 +5,10 @@ use std::fmt;
 
 use super::ask::Ask;
 use super::sample::{Mentions, ODD_PRINCIPAL, STRANGER, principals_of, somebody_permitted};
-use super::{PEOPLE_FILE, PolicySet, source};
+use super::{HOSTS_FILE, PEOPLE_FILE, PolicySet, source};
 use crate::access::{Kind, Scope, Written, role_id};
-use crate::role::{Role, Star};
+use crate::host_policy::HostRule;
+use crate::role::{NameRule, Role, Star};
 
 /// Longest lifetime that needs no explanation, in seconds.
 const TTL_SECS_MAX: u64 = 24 * 3600;
@@ -48,6 +49,8 @@ impl PolicySet {
     #[must_use]
     pub fn lint(&self) -> Vec<Finding> {
         let mut findings = self.empty_groups();
+        findings.extend(self.root_everywhere());
+        findings.extend(self.principals_nobody_gets());
         for role in self.all_roles() {
             let policies = self.access.signing_policies(role.mount(), role.name());
             let mentions = Mentions::of(policies.iter().copied());
@@ -83,6 +86,68 @@ impl PolicySet {
         };
         self.access.written().iter().filter_map(finding).collect()
     }
+
+    /// Rules for every host that open root.
+    fn root_everywhere(&self) -> Vec<Finding> {
+        let opens_root = |rule: &HostRule| rule.tags.is_empty() && rule.accounts.contains_key("root");
+        let finding = |(rule, line): (&HostRule, &usize)| {
+            opens_root(rule).then(|| Finding {
+                file: HOSTS_FILE.to_owned(),
+                line: Some(*line),
+                code: "root-on-every-host",
+                text: "a rule without tags opens root on every host, those that come later included".to_owned(),
+                why: "one certificate is then enough for everything",
+                fix: "open root by tags, one rule for each kind of host".to_owned(),
+            })
+        };
+        self.host_rules().filter_map(finding).collect()
+    }
+
+    /// Principals that open an account and that no role gives to anybody.
+    fn principals_nobody_gets(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (rule, line) in self.host_rules() {
+            for (account, principals) in &rule.accounts {
+                let missing = principals.iter().filter(|principal| !self.a_role_allows(principal));
+                findings.extend(missing.map(|principal| Finding {
+                    file: HOSTS_FILE.to_owned(),
+                    line: Some(*line),
+                    code: "principal-nobody-can-get",
+                    text: format!("nobody can get principal `{principal}`, which opens account `{account}`"),
+                    why: "no role in these files allows it, so whoever relies on it is locked out",
+                    fix: format!("add `{principal}` to allowed_users of a role, or take it out of {HOSTS_FILE}"),
+                }));
+            }
+        }
+        findings
+    }
+
+    fn a_role_allows(&self, principal: &str) -> bool {
+        self.all_roles()
+            .filter(|role| role.user_certificates())
+            .any(|role| may_allow(role.allowed_users(), principal))
+    }
+
+    fn host_rules(&self) -> impl Iterator<Item = (&HostRule, &usize)> {
+        self.hosts.rules.iter().zip(&self.host_rule_lines)
+    }
+}
+
+/// Whether a role's names cover a principal; a template covers what its fixed ends leave open.
+fn may_allow(rule: &NameRule, principal: &str) -> bool {
+    let star = match rule.star {
+        Star::None => false,
+        Star::AllButRoot => principal != "root",
+        Star::All => true,
+    };
+    let covers = |name: &String| match (name.split_once("{{"), name.rsplit_once("}}")) {
+        (Some((front, _)), Some((_, end))) if rule.templated => {
+            let middle = principal.strip_prefix(front).and_then(|rest| rest.strip_suffix(end));
+            middle.is_some_and(|middle| !middle.is_empty())
+        }
+        _ => name == principal,
+    };
+    star || rule.names.iter().any(covers)
 }
 
 /// One role under the eye of lint.

@@ -1,6 +1,6 @@
 //! Whole policy folders: the example that ships, mistakes across files, lint, explain, diff, and a large set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::*;
@@ -89,6 +89,9 @@ fn mistakes_of_all_files_are_told_at_once() {
         ("roles/old.json", "{\n \"key_type\": \"ca\",\n \"alow_user_certificates\": true\n}"),
         ("access/backend.cedar", "permit (principal in Group::\"bakend\", action == Action::\"sign\", resource == Role::\"web\");\n\npermit (principal in Group::\"backend\", action == Action::\"sign\", resource == Role::\"bd\")\nwhen { context.tttl < 5 ||\n  principal in Group::\"opps\" };\npermit (principal in Group::\"ops\", action == Action::\"sign\", resource == Role::\"ssh/db\");\n@role(\"api\")\npermit (principal in Group::\"ops\", action == Action::\"sign\", resource == Role::\"made-by-terraform\");\npermit (principal in Group::\"ops\", action == Action::\"sign\", resource == Role::\"other-mount/x\");\n"),
         ("tests/a.toml", "[[case]]\nname = \"x\"\nperson = \"alice\"\nrole = \"web\"\nexpect = \"alow\"\nwhen = 5\n[[case]]\nname = \"y\"\nexpect = \"deny\"\ncode = \"no-policy-permit\"\n"),
+        ("hosts.toml", "[[rule]]\ntags = [\"web\"]\nacounts = {}\n"),
+        ("breakglass.keys", "ssh-ed25519 AAAA\n"),
+        ("roles/breakglass.keys", ""),
         ("acess/x.cedar", ""),
         ("notes.toml", ""),
     ]))
@@ -154,6 +157,10 @@ fn lint_finds_each_kind_of_unwise_thing() {
             &PEOPLE.replace("\"ops\"]\nlogin", "\"ops\", \"nobody\"]\nlogin"),
         ),
         (
+            "hosts.toml",
+            "[[rule]]\ntags = []\naccounts = { root = [\"root\"], ubuntu = [\"ubuntu\", \"some-team\"] }\n",
+        ),
+        (
             "access/x.cedar",
             r#"
 @id("star") permit (principal in Group::"ops", action == Action::"sign", resource == Role::"star");
@@ -168,6 +175,72 @@ when { ["ubuntu", "deploy"].containsAll(context.principals) };
         ),
     ]);
     insta::assert_snapshot!(shown(&set.lint()));
+}
+
+#[test]
+fn lint_tells_principals_of_hosts_that_no_role_gives() {
+    let hosts = "[[rule]]\ntags = [\"web\"]\naccounts = { app = [\"ubuntu\", \"backend\"], root = [\"dev-al\", \"dev-\", \"root\"] }\n";
+    let role = |users: &str| format!("allowed_users = [{users}]\ndefault_user = \"ubuntu\"\nttl = \"30m\"\n");
+    let rows: [(&str, &str, &[&str]); 4] = [
+        (
+            "names",
+            "\"ubuntu\", \"deploy\"",
+            &["backend", "dev-al", "dev-", "root"],
+        ),
+        (
+            "a template",
+            "\"ubuntu\", \"dev-{{identity.entity.name}}\"",
+            &["backend", "dev-", "root"],
+        ),
+        ("a star covers everything but root", "\"ubuntu\", \"*\"", &["root"]),
+        ("a star and root", "\"*\", \"root\"", &[]),
+    ];
+    for (name, users, missing) in rows {
+        let set = set(&[("roles/web.toml", &role(users)), ("hosts.toml", hosts)]);
+        let findings = set.lint();
+        let findings = findings
+            .iter()
+            .filter(|finding| finding.code == "principal-nobody-can-get");
+        let told: Vec<&str> = findings.filter_map(|finding| finding.text.split('`').nth(1)).collect();
+        let (mut told, mut missing) = (told, missing.to_vec());
+        told.sort_unstable();
+        missing.sort_unstable();
+        assert_eq!(told, missing, "{name}");
+    }
+}
+
+#[test]
+fn hosts_and_break_glass_keys_are_part_of_the_set_and_of_its_version() {
+    let hosts = "[[rule]]\ntags = [\"web\"]\naccounts = { ubuntu = [\"ubuntu\"] }\n";
+    let document = "signet-breakglass-v1\ncert-authority,principals=\"breakglass\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIa+WAsDQ1rqRRG6+nLT+gFN0ee/bipaztddk+RtZ5u3\n";
+    let without = set(&[]);
+    let with_hosts = set(&[("hosts.toml", hosts)]);
+    let with_both = set(&[("hosts.toml", hosts), ("breakglass.keys", document)]);
+    assert_eq!(
+        (with_both.hosts.rules.len(), with_both.breakglass.as_str()),
+        (1, document)
+    );
+    assert_eq!((without.hosts.rules.len(), without.breakglass.as_str()), (0, ""));
+    let versions: BTreeSet<&str> = [&without, &with_hosts, &with_both].map(PolicySet::version).into();
+    assert_eq!(versions.len(), 3);
+}
+
+#[test]
+fn what_is_no_break_glass_document_is_refused() {
+    let long = format!("signet-breakglass-v1\n{}", "x".repeat(64 * 1024));
+    for text in [
+        "",
+        "\n",
+        "signet-breakglass-v2\n",
+        " signet-breakglass-v1\n",
+        "signet-breakglass-v1\na\0b\n",
+        "signet-breakglass-v1\r\n",
+        &long,
+    ] {
+        let mut all = small();
+        all.extend(files(&[("breakglass.keys", text)]));
+        assert!(PolicySet::from_files(&all).is_err(), "{text:.40?}");
+    }
 }
 
 #[test]

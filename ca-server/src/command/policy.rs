@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(code, ExitCode::SUCCESS);
         assert_eq!(
             text,
-            "- kavya: `analyst` with role `data`\n- kavya: `postgres` with role `data`, under conditions\n"
+            "- kavya: `analyst` with role `data`\n- kavya: `data` with role `data`\n- kavya: `postgres` with role `data`, under conditions\n"
         );
     }
 

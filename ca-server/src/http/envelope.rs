@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -40,6 +41,23 @@ enum Answer {
     /// A status without a body: `HEAD sys/health`.
     Head(StatusCode),
     Text(&'static str, String),
+    /// Bytes that caches may keep.
+    Cacheable(Box<Cacheable>),
+}
+
+/// What hosts fetch over and over: answered whole once, and then "not modified" until it changes.
+#[derive(Debug)]
+pub struct Cacheable {
+    /// The media type.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Bytes,
+    /// The entity tag, in quotes.
+    pub etag: String,
+    /// When it was made.
+    pub made: UnixTime,
+    /// Further headers.
+    pub headers: Vec<(&'static str, u64)>,
 }
 
 struct AuthText(zeroize::Zeroizing<String>);
@@ -138,6 +156,12 @@ impl Reply {
         Self::of(Answer::Text(content_type, text))
     }
 
+    /// Bytes that caches may keep; without a body when the asker has them already.
+    #[must_use]
+    pub fn cacheable(answer: Cacheable) -> Self {
+        Self::of(Answer::Cacheable(Box::new(answer)))
+    }
+
     const fn of(body: Answer) -> Self {
         Self {
             body,
@@ -157,12 +181,13 @@ impl Reply {
         !matches!(self.body, Answer::Nothing) || !self.warnings.is_empty()
     }
 
-    pub(super) fn into_response(self, request_id: &str) -> Response {
+    pub(super) fn into_response(self, request_id: &str, asked: &HeaderMap) -> Response {
         let warnings = self.warnings;
         let (data, auth, top) = match self.body {
             Answer::Nothing if warnings.is_empty() => return empty(StatusCode::NO_CONTENT),
             Answer::Head(status) => return empty(status),
             Answer::Text(content_type, text) => return text_response(content_type, text),
+            Answer::Cacheable(answer) => return cacheable_response(*answer, asked),
             Answer::Bare(status, value) => return json_response(status, format!("{value}\n").into_bytes()),
             Answer::Nothing => ("null".to_owned(), None, None),
             Answer::Data(value) => (value.to_string(), None, None),
@@ -286,6 +311,61 @@ fn response(status: StatusCode, content_type: &'static str, body: Body) -> Respo
     response
 }
 
+/// RFC 9110, "If-None-Match": comparison is weak, and `*` stands for anything.
+fn is_known(asked: &HeaderMap, etag: &str) -> bool {
+    let known = |tag: &str| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag;
+    asked
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|tags| tags.split(',').any(|tag| known(tag.trim())))
+}
+
+fn cacheable_response(answer: Cacheable, asked: &HeaderMap) -> Response {
+    let mut response = if is_known(asked, &answer.etag) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        response(StatusCode::OK, answer.content_type, Body::from(answer.body))
+    };
+    let headers = response.headers_mut();
+    // Kept, but asked about each time: a revocation must not wait in a proxy.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    for (name, value) in [(ETAG, answer.etag), (LAST_MODIFIED, http_date(answer.made))] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    for (name, value) in answer.headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
+    response
+}
+
+/// RFC 9110, "Date/Time Formats": `Sun, 22 Nov 2026 03:00:00 GMT`.
+fn http_date(time: UnixTime) -> String {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let text = time.to_string();
+    let (date, clock) = text.trim_end_matches('Z').split_once('T').unwrap_or_default();
+    let mut parts = date.split('-');
+    let (year, month, day) = (parts.next(), parts.next(), parts.next());
+    let nth = |names: &[&'static str], nth: Option<u64>| {
+        let index = nth.and_then(|nth| usize::try_from(nth).ok()?.checked_sub(1));
+        index.and_then(|index| names.get(index).copied()).unwrap_or_default()
+    };
+    format!(
+        "{}, {} {} {} {clock} GMT",
+        nth(&DAYS, Some(time.weekday_utc())),
+        day.unwrap_or_default(),
+        nth(&MONTHS, month.and_then(|month| month.parse().ok())),
+        year.unwrap_or_default(),
+    )
+}
+
 fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
@@ -293,4 +373,38 @@ fn empty(status: StatusCode) -> Response {
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_written_as_http_wants_them() {
+        for (secs, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (1_795_000_000, "Wed, 18 Nov 2026 11:06:40 GMT"),
+        ] {
+            assert_eq!(http_date(UnixTime::from_secs(secs)), text);
+        }
+    }
+
+    #[test]
+    fn an_entity_tag_is_known_in_every_way_it_can_be_sent() {
+        for (sent, known) in [
+            ("\"ab\"", true),
+            ("W/\"ab\"", true),
+            ("\"x\", \"ab\"", true),
+            ("*", true),
+            ("ab", false),
+            ("\"abc\"", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_static(sent));
+            assert_eq!(is_known(&headers, "\"ab\""), known, "{sent}");
+        }
+        assert!(!is_known(&HeaderMap::new(), "\"ab\""));
+    }
 }

@@ -13,12 +13,14 @@ use signet_core::vault_value::FieldError;
 use super::body::ReadBodyError;
 use super::path::PathError;
 use crate::authority::OpenError;
+use crate::bundle::BundleError;
 use crate::custody::CustodyError;
 use crate::custody::recipients::RecipientError;
 use crate::ledger::LedgerError;
 use crate::mounts::MountError;
 use crate::node::{LifeError, Node};
 use crate::random::RandomFailed;
+use crate::revocations::{ResolveError, RevocationError, SelectorError};
 use crate::seal::SealError;
 use crate::seal::shamir::ShareError;
 use crate::tokens::TokenError;
@@ -386,6 +388,42 @@ impl From<MountError> for Problem {
             | MountError::Barrier(_)
             | MountError::Store(_)
             | MountError::Random(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<SelectorError> for Problem {
+    fn from(error: SelectorError) -> Self {
+        match error {
+            SelectorError::Field(error) => error.into(),
+            other => Self::refused("revocation-invalid", chain(&other)),
+        }
+    }
+}
+
+impl From<ResolveError> for Problem {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::NoCaKey | ResolveError::OtherMount { .. } | ResolveError::UnknownIssuer(_) => {
+                Self::refused("revocation-invalid", error.to_string())
+            }
+            ResolveError::Ledger(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<RevocationError> for Problem {
+    fn from(error: RevocationError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<BundleError> for Problem {
+    fn from(error: BundleError) -> Self {
+        match error {
+            // As `public_key` answers: there is nothing to trust yet.
+            BundleError::NoCaKey => Self::NothingThere,
+            other => Self::internal(&other),
         }
     }
 }

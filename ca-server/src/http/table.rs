@@ -116,6 +116,17 @@ pub enum Open {
     NotOffered(&'static str),
 }
 
+impl Open {
+    /// Whether it is something cacheable that hosts fetch over and over.
+    #[must_use]
+    pub const fn is_fetch(self) -> bool {
+        matches!(
+            self,
+            Self::PublicKey | Self::Krl | Self::KrlSignature | Self::TrustBundle | Self::BundleKey
+        )
+    }
+}
+
 /// Endpoints about the seal, which are there while it is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(
@@ -334,6 +345,7 @@ const ENROLL_FIELDS: &[&str] = &[
     "method",
     "evidence",
     "role",
+    "mount",
     "address",
     "nonce",
     "public_key",
@@ -420,8 +432,10 @@ pub const ROUTES: &[Route] = &[
     mount(Op::Delete, "config/ca",               policy(Policy::CaDelete),         ANY),
     mount(Op::Read,   "public_key",              open(Open::PublicKey),            ANY),
     mount(Op::Read,   "krl",                     open(Open::Krl),                  ANY),
+    mount(Op::Head,   "krl",                     open(Open::Krl),                  ANY),
     mount(Op::Read,   "krl/signature",           open(Open::KrlSignature),         ANY),
     mount(Op::Read,   "trust-bundle",            open(Open::TrustBundle),          ANY),
+    mount(Op::Head,   "trust-bundle",            open(Open::TrustBundle),          ANY),
     mount(Op::Read,   "trust-bundle/public_key", open(Open::BundleKey),            ANY),
     mount(Op::Write,  "revoke",                  policy(Policy::Revoke),           REVOKE_FIELDS),
     mount(Op::List,   "revocations",             policy(Policy::RevocationList),   ANY),
@@ -494,7 +508,7 @@ pub const ROUTES: &[Route] = &[
     root(Op::Read,    "sys/signet/hosts/:host",  policy(Policy::HostRead),         ANY),
     root(Op::Delete,  "sys/signet/hosts/:host",  policy(Policy::HostForget),       ANY),
     root(Op::Write,   "sys/signet/host-tokens",  policy(Policy::HostTokenCreate),  HOST_TOKEN_FIELDS),
-    root(Op::Read,    "sys/signet/reconcile",    policy(Policy::Reconcile),        ANY),
+    root(Op::Read,    "sys/signet/reconcile",    policy(Policy::Reconcile),        &["since"]),
     root(Op::Write,   "sys/step-down",           not_offered("high availability with a leader"), ANY),
     root(Op::Read,    "sys/auth",                not_offered("changing login methods over the API"), ANY),
     root(Op::Write,   "sys/auth/*path",          not_offered("changing login methods over the API"), ANY),

@@ -36,6 +36,21 @@ impl Reader {
             .collect()
     }
 
+    /// Up to `most` records before `position`, newest first, each with its position.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn before(&self, position: u64, most: u32) -> rusqlite::Result<Vec<(u64, String)>> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT position, record FROM ledger WHERE position < ?1 ORDER BY position DESC LIMIT ?2",
+        )?;
+        statement
+            .query_map(params![signed(position), most], |row| {
+                Ok((unsigned(row.get(0)?), row.get(1)?))
+            })?
+            .collect()
+    }
+
     /// The position of the newest record; 0 for none.
     ///
     /// # Errors

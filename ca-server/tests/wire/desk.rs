@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use axum::Router;
 use axum::body::Body;
@@ -39,6 +40,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -62,12 +64,16 @@ impl Desk {
     }
 
     pub(crate) fn with_policies(files: &[(&str, &str)]) -> Self {
-        let clock = Clock::fixed(UnixTime::from_secs(1_795_000_000));
+        Self::open(None, Clock::fixed(UnixTime::from_secs(1_795_000_000)), files)
+    }
+
+    /// On a data folder of one's own, which can be opened again when [`Desk::close`] has returned.
+    pub(crate) fn open(data: Option<PathBuf>, clock: Clock, files: &[(&str, &str)]) -> Self {
         let options = DevOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
             root_token: Some(SecretString::from(ROOT)),
             policies: None,
-            data: None,
+            data,
         };
         // In a thread of its own: opening brings its own runtime, which must not end inside another.
         let opening = clock.clone();
@@ -86,6 +92,12 @@ impl Desk {
     /// The slides' three requests.
     pub(crate) async fn with_role(files: &[(&str, &str)]) -> Self {
         let desk = Self::with_policies(files);
+        desk.make_role().await;
+        desk
+    }
+
+    pub(crate) async fn make_role(&self) {
+        let desk = self;
         desk.root("POST", &format!("sys/mounts/{MOUNT}"), r#"{"type":"ssh"}"#)
             .await;
         desk.root(
@@ -95,7 +107,18 @@ impl Desk {
         )
         .await;
         desk.root("POST", &format!("{MOUNT}/roles/my-role"), SLIDE_ROLE).await;
-        desk
+    }
+
+    /// Ends everything that holds the data folder.
+    pub(crate) fn close(self) {
+        let authority = std::sync::Arc::clone(&self.dev.authority);
+        drop(self);
+        authority.ledger.close();
+        assert_eq!(
+            std::sync::Arc::strong_count(&authority),
+            1,
+            "somebody still holds the authority"
+        );
     }
 
     pub(crate) async fn root(&self, method: &str, path: &str, body: &str) -> Answer {
@@ -116,11 +139,13 @@ impl Desk {
             .insert(PeerAddress(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let bytes = body.collect().await.unwrap().to_bytes().to_vec();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         Answer {
             status: parts.status,
             headers: parts.headers,
             text,
+            bytes,
         }
     }
 

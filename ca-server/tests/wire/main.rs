@@ -8,9 +8,18 @@
     reason = "a test fails by panicking; .clippy.toml allows it in #[test] functions, this in their helpers"
 )]
 
+mod bundle;
+mod certificates;
 mod custody;
 mod desk;
 mod guards;
+mod host_reports;
+mod host_site;
 mod hostile;
+mod hosts;
+mod revocation;
 mod tokens;
 mod transcripts;
+// What signs identity documents is one for both crates' tests.
+#[path = "../../../ca-core/tests/ec2_document/signer.rs"]
+mod signer;

@@ -1,5 +1,7 @@
 //! How flag values are read.
 
+use signet_core::time::UnixTime;
+
 /// A truth value as Go's flag package reads it.
 ///
 /// # Errors
@@ -21,6 +23,40 @@ pub fn ttl(text: &str) -> Result<u64, String> {
         Ok(0) => Err("a certificate cannot live for no time".to_owned()),
         Ok(secs) => Ok(secs),
         Err(_) => Err("write a lifetime like 30m, 1h30m or 90s".to_owned()),
+    }
+}
+
+/// A time: `2026-11-22T03:00:00Z`, or `2h` for two hours ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// This time.
+    At(UnixTime),
+    /// So many seconds before now.
+    Ago(u64),
+}
+
+impl Moment {
+    /// The time, seen from `now`.
+    #[must_use]
+    pub const fn from(self, now: UnixTime) -> UnixTime {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(secs) => now.minus(secs),
+        }
+    }
+}
+
+/// A time, or how long ago it was.
+///
+/// # Errors
+/// A sentence, for anything else.
+pub fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(time) = UnixTime::parse_rfc3339(text) {
+        return Ok(Moment::At(time));
+    }
+    match signet_core::time::parse_duration(text) {
+        Ok(secs) => Ok(Moment::Ago(secs)),
+        Err(_) => Err("write a time like 2026-11-22T03:00:00Z, or 2h for two hours ago".to_owned()),
     }
 }
 

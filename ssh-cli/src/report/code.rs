@@ -96,6 +96,12 @@ codes! {
     RootRequired = "root-required",
     PoliciesNotSubset = "policies-not-subset",
     AlreadyInitialized = "already-initialized",
+    RevocationInvalid = "revocation-invalid",
+    HostRefused = "host-refused",
+    HostBusy = "host-busy",
+    HostTokenRefused = "host-token-refused",
+    ReportInvalid = "report-invalid",
+    ReportStale = "report-stale",
     MetricsLoopbackOnly = "metrics-loopback-only",
     Sealed = "sealed",
     NotInitialized = "not-initialized",
@@ -127,6 +133,7 @@ impl ServerCode {
             | Self::LedgerUnavailable
             | Self::TooManyTokens
             | Self::LoginUnavailable
+            | Self::HostBusy
             | Self::Sealed
             | Self::SealUnavailable => Exit::Later,
             Self::Internal
@@ -193,6 +200,11 @@ impl ServerCode {
             | Self::RootRequired
             | Self::PoliciesNotSubset
             | Self::AlreadyInitialized
+            | Self::RevocationInvalid
+            | Self::HostRefused
+            | Self::HostTokenRefused
+            | Self::ReportInvalid
+            | Self::ReportStale
             | Self::MetricsLoopbackOnly
             | Self::ShareInvalid
             | Self::ShareNumbersInvalid
@@ -220,6 +232,12 @@ impl ServerCode {
                 "`signet whoami` shows your groups; `signet roles` lists the roles you may use"
             }
             Self::PolicyErrored => "a policy of the authority is broken; tell whoever runs it",
+            Self::HostRefused => "the authority's ledger has the reason: `signet-ca audit search -event=host-refused`",
+            Self::HostBusy => "try again in a moment",
+            Self::HostTokenRefused => "hosts.toml says which names and tags a token may give",
+            Self::ReportInvalid => "host and authority may be of different versions",
+            Self::ReportStale => "go on counting from the newest sequence, which the answer's hint names",
+            Self::RevocationInvalid => "`signet certs ls` shows what there is to revoke; see `signet revoke -help`",
             Self::PublicKeyMissing | Self::PublicKeyInvalid => "give a plain OpenSSH public key (the .pub file)",
             Self::KeyTypeNotAllowed | Self::KeySizeNotAllowed => {
                 "let signet make its own Ed25519 key (leave -public-key-path out), or use another key"

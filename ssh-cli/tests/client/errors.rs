@@ -52,6 +52,13 @@ const SAYS: &[(&str, &str)] = &[
         "path-invalid",
         "(that the path holds a segment, an escape or a character that is not allowed)",
     ),
+    (
+        "revocation-invalid",
+        "(what selects nothing that could be revoked, or that another mount issued it)",
+    ),
+    ("host-token-refused", "(why no token is made for that host)"),
+    ("report-invalid", "(what is wrong with the report)"),
+    ("report-stale", "report … is not newer than the newest one"),
     ("role-invalid", "(what is wrong with the role document)"),
     ("otp-invalid", "the OTP must have 32 characters"),
     ("seal-unavailable", "(which seal cannot be reached, and why)"),

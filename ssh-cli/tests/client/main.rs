@@ -11,12 +11,21 @@
 
 mod agent;
 mod agent_time;
+mod breakglass;
+mod certs;
 mod errors;
+mod host;
+mod host_enroll;
+mod host_sync;
+mod host_world;
+mod hosts;
 mod inspect;
 mod login;
 mod proxy;
 mod reports;
+mod revoke;
 mod ssh;
 mod stub;
 mod tls;
+mod trust;
 mod world;

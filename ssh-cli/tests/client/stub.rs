@@ -163,9 +163,9 @@ fn serve(stream: impl Read + Write, shared: &Shared) {
     }
 }
 
-type Request = (String, String, BTreeMap<String, String>, Vec<u8>);
+pub(crate) type Request = (String, String, BTreeMap<String, String>, Vec<u8>);
 
-fn read_request(reader: &mut impl BufRead) -> Option<Request> {
+pub(crate) fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
     let mut words = line.split(' ');
@@ -197,6 +197,10 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
                 json!(format!("{} host CA\n", ca().public_key().to_openssh().unwrap())),
             );
         }
+        ("GET", "/v1/evil/public_key") => {
+            let key = ca().public_key().to_openssh().unwrap();
+            return (200, json!(format!("{key}\n* {key}\n")));
+        }
         ("PUT", "/v1/auth/ssh-key/challenge") => return (200, json!({"data": {"nonce": "ab12", "expires_in": 60}})),
         ("PUT", "/v1/auth/ssh-key/login") => return login(shared, body),
         ("PUT", "/v1/auth/jwt/login") if body["jwt"] == "good.jwt" && body["role"] == "ci" => {
@@ -225,9 +229,88 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
             json!({"data": {"display_name": "token-x", "policies": ["default"], "path": "auth/token/create", "ttl": 60}}),
         ),
         ("GET", "/v1/ssh/roles?list=true") => (200, json!({"data": {"keys": ["my-role", "other"]}})),
+        ("PUT", "/v1/ssh/revoke") => revoke(body),
+        ("GET", "/v1/sys/signet/hosts?list=true") => (200, json!({"data": hosts()})),
+        ("GET", "/v1/sys/signet/hosts/new.example.com") => (200, json!({"data": shown_host()})),
+        ("DELETE", "/v1/sys/signet/hosts/old.example.com") => (
+            200,
+            json!({"data": null, "warnings": ["its host certificate stays valid until 2026-11-27T00:00:00Z"]}),
+        ),
+        ("PUT", "/v1/sys/signet/host-tokens") => (200, json!({"data": {"token": "hst.one", "host": body["host"]}})),
+        ("GET", "/v1/sys/signet/reconcile") => (
+            200,
+            json!({"data": {"checked": 12, "since": "2026-10-27T00:00:00Z",
+            "alarms": [{"host": "new.example.com", "time": "2026-11-26T00:00:00Z", "account": "root\u{1b}[2J", "address": "192.0.2.9",
+                "serial": "281474976710999", "key_id": "x", "fingerprint": "SHA256:x", "reason": "no certificate with this serial was issued"}]}}),
+        ),
+        ("GET", "/v1/sys/signet/reconcile?since=7d") => (
+            200,
+            json!({"data": {"checked": 12, "since": "2026-11-19T00:00:00Z", "alarms": []}}),
+        ),
+        ("GET", "/v1/sys/signet/reconcile?since=1h") => (200, json!({"data": {}})),
+        ("GET", path) if path.starts_with("/v1/ssh/certificates?") => certificates(path),
         ("PUT", "/v1/auth/token/revoke-self") => (204, Value::Null),
         _ => (404, json!({"errors": []})),
     }
+}
+
+fn certificate(serial: &str, key_id: &str) -> Value {
+    json!({"serial": serial, "key_id": key_id, "person": "alice", "role": "my-role", "mount": "ssh", "cert_type": "user",
+        "principals": ["ubuntu", "deploy"], "time": "2026-11-22T03:00:00.123Z", "valid_after": "2026-11-22T02:59:30Z",
+        "valid_before": "2026-11-22T03:30:00Z", "fingerprint": "SHA256:x", "address": "192.0.2.7", "live": true,
+        "revoked": serial == "7"})
+}
+
+fn revoke(body: &Value) -> (u16, Value) {
+    if body["person"] == "mallory" {
+        let refused = json!({"errors": ["1 error occurred:\n\t* permission denied\n\n"], "code": "no-policy-permits",
+            "reason": "no policy permits `alice` to update `ssh/revoke`"});
+        return (403, refused);
+    }
+    let hits = match body["person"].as_str() {
+        Some("nobody") => json!([]),
+        _ => json!([certificate("8", "=cmd"), certificate("7", "k\u{1b}[0m")]),
+    };
+    let dry = body["dry_run"] == true;
+    let entries = if dry || hits == json!([]) {
+        json!([])
+    } else {
+        json!(["e-1"])
+    };
+    let total = hits.as_array().unwrap().len();
+    let data = json!({"dry_run": dry, "hits": hits, "hits_total": total, "entries": entries, "krl_version": 5});
+    (
+        200,
+        json!({"data": data, "warnings": ["only certificates that live now are revoked"]}),
+    )
+}
+
+fn hosts() -> Value {
+    let host = |stale: bool, version: Value| {
+        json!({"tags": ["web"], "method": "ec2", "enrolled": "2026-11-01T00:00:00Z",
+        "last_report": if stale { Value::Null } else { json!("2026-11-26T00:00:00Z") }, "stale": stale, "bundle_version": version,
+        "current_bundle_version": 7, "trusts": ["SHA256:x"], "sshd_version": "10.0\u{1b}]0;x", "problems_count": 0,
+        "host_certificate_ends": "2026-11-27T00:00:00Z"})
+    };
+    json!({"keys": ["old.example.com", "new.example.com"],
+        "key_info": {"new.example.com": host(false, json!(5)), "old.example.com": host(true, Value::Null)}})
+}
+
+fn shown_host() -> Value {
+    json!({"host": "new.example.com", "stale": false, "report": {"host": "new.example.com", "sequence": 3,
+        "sshd_version": "10.0", "problems": ["a\u{1b}[31mb"], "logins": []}})
+}
+
+/// Two pages of one certificate each.
+fn certificates(path: &str) -> (u16, Value) {
+    let data = if path.contains("person=nobody") {
+        json!({"certificates": [], "next": null})
+    } else if path.contains("before=20") {
+        json!({"certificates": [certificate("7", "k")], "next": null})
+    } else {
+        json!({"certificates": [certificate("8", "=cmd")], "next": 20})
+    };
+    (200, json!({"data": data}))
 }
 
 fn login(shared: &Shared, body: &Value) -> (u16, Value) {

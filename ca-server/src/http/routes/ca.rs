@@ -69,6 +69,9 @@ pub(super) async fn delete(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
             .text("ca_fingerprint", &signer.public_key().fingerprint())
             .text("request_id", ask.request_id);
         ask.authority.ledger.record(event).await?;
+        // Its certificates live on and must stay revocable.
+        let list = ask.authority.revocations.list(mount, ask.now).await?;
+        list.retire(signer.public_key(), ask.now).await?;
         mount.delete_signer().await?;
     }
     Ok(Reply::nothing())

@@ -71,12 +71,14 @@ pub(super) async fn create(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
 
 /// `DELETE sys/mounts/:path`: 204, also when there is none.
 pub(super) async fn delete(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Problem> {
-    if ask.authority.mounts.get(ask.capture).is_some() {
+    if let Some(mount) = ask.authority.mounts.get(ask.capture) {
         ask.authority
             .ledger
             .record(event(ask, permit, EventKind::MountDelete))
             .await?;
         ask.authority.mounts.delete(ask.capture).await?;
+        ask.authority.revocations.forget(&mount);
+        ask.authority.bundles.forget(&mount);
     }
     Ok(Reply::nothing())
 }
