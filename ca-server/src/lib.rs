@@ -25,6 +25,7 @@ pub mod random;
 pub mod reload;
 pub mod seal;
 pub mod serve;
+pub mod signer;
 pub mod store;
 pub mod tls;
 pub mod tokens;

@@ -365,7 +365,15 @@ impl From<RandomFailed> for Problem {
 
 impl From<SignError> for Problem {
     fn from(error: SignError) -> Self {
-        Self::internal(&error)
+        match error {
+            SignError::Busy { .. } => Self::unavailable("signer-busy", error.to_string()),
+            SignError::Unavailable { .. } => Self::unavailable("signer-unavailable", error.to_string()),
+            SignError::Failed
+            | SignError::Algorithm { .. }
+            | SignError::ReadBack(_)
+            | SignError::TooLong(_)
+            | SignError::BadSignature { .. } => Self::internal(&error),
+        }
     }
 }
 
