@@ -20,6 +20,7 @@ pub mod login;
 pub mod metrics;
 pub mod mounts;
 pub mod node;
+pub mod pkcs11;
 pub mod policy_dir;
 pub mod random;
 pub mod reload;

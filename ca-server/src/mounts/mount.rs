@@ -246,7 +246,7 @@ impl Mount {
     }
 
     pub(super) fn load_signer(&self, key: CaKey) {
-        self.signer.store(Some(Arc::new(key.into_signer())));
+        self.signer.store(Some(Arc::new(key.signer())));
     }
 
     pub(super) fn load_role(&self, role: Role) {

@@ -98,6 +98,8 @@ codes! {
     AlreadyInitialized = "already-initialized",
     MetricsLoopbackOnly = "metrics-loopback-only",
     LedgerUnavailable = "ledger-unavailable",
+    SignerBusy = "signer-busy",
+    SignerUnavailable = "signer-unavailable",
     Internal = "internal",
 }
 
@@ -107,7 +109,12 @@ impl ServerCode {
     pub const fn exit(self) -> Exit {
         match self {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,
-            Self::RateLimited | Self::LedgerUnavailable | Self::TooManyTokens | Self::LoginUnavailable => Exit::Later,
+            Self::RateLimited
+            | Self::LedgerUnavailable
+            | Self::SignerBusy
+            | Self::SignerUnavailable
+            | Self::TooManyTokens
+            | Self::LoginUnavailable => Exit::Later,
             Self::Internal
             | Self::CaKeyMissing
             | Self::NoSuchMount
@@ -257,6 +264,10 @@ impl ServerCode {
             Self::MetricsLoopbackOnly => "ask from the machine itself, or /v1/sys/metrics with a token",
             Self::LedgerUnavailable => {
                 "the authority cannot record certificates now, so it issues none; tell whoever runs it"
+            }
+            Self::SignerBusy => "the token that holds the CA key has too much to do; try again in a moment",
+            Self::SignerUnavailable => {
+                "the token or service that holds the CA key does not sign now; tell whoever runs the authority"
             }
             Self::Internal => "tell whoever runs the authority, with the request id",
         }
