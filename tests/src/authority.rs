@@ -27,6 +27,9 @@ pub struct Authority {
     port: u16,
     tls: bool,
     folder: Workdir,
+    environment: Vec<(String, String)>,
+    /// What `sys/health` answers when it is up.
+    health: u16,
 }
 
 impl Authority {
@@ -56,6 +59,8 @@ impl Authority {
             port,
             tls: false,
             folder,
+            environment: Vec::new(),
+            health: 200,
         }
         .started()
     }
@@ -68,6 +73,10 @@ impl Authority {
 
     /// As [`Self::serve`], in a folder that may lie on a file system of its own.
     pub fn serve_in(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
+        Self::prepared(folder, change, config).started()
+    }
+
+    fn prepared(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
         let (data, policies, port) = (folder.folder("data"), folder.folder("policies"), free_port());
         change(&policies);
         let text = format!(
@@ -85,8 +94,31 @@ impl Authority {
             port,
             tls: true,
             folder,
+            environment: Vec::new(),
+            health: 200,
         }
-        .started()
+    }
+
+    /// As [`Self::serve_in`], with variables in its environment, and up when `sys/health` answers with this status.
+    pub fn serve_with(
+        folder: Workdir,
+        change: impl FnOnce(&Path),
+        config: &str,
+        environment: &[(&str, &str)],
+        health: u16,
+    ) -> Self {
+        let mut authority = Self::prepared(folder, change, config);
+        authority.environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        authority.health = health;
+        authority.started()
+    }
+
+    /// From now on it is up when `sys/health` answers with this status.
+    pub fn expect_health(&mut self, status: u16) {
+        self.health = status;
     }
 
     /// Logs in as a CI job and gives its token.
@@ -112,7 +144,7 @@ impl Authority {
             if let Some(status) = child.try_wait().expect("its state") {
                 panic!("signet-ca ended at once ({status}):\n{}", self.log());
             }
-            api.try_get("sys/health").filter(|answer| answer.status == 200)
+            api.try_get("sys/health").filter(|answer| answer.status == self.health)
         });
         self.child = Some(child);
     }
@@ -142,6 +174,7 @@ impl Authority {
         Command::new(ours("signet-ca"))
             .args(&self.start)
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)
