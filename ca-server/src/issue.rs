@@ -72,17 +72,17 @@ async fn sign(
     }
     let holder = signer.holder();
     let signing = tokio::task::spawn_blocking(move || plan.sign(&*signer));
-    let signed = signing.await.map_err(|_| SignError::Failed)?;
+    let outcome = signing.await.map_err(|_| SignError::Failed)?;
     metrics.slow_signature(
         holder,
-        match &signed {
+        match &outcome {
             Ok(_) => "ok",
             Err(SignError::Busy { .. }) => "busy",
             Err(SignError::Unavailable { .. }) => "unavailable",
             Err(_) => "failed",
         },
     );
-    Ok(signed?)
+    Ok(outcome?)
 }
 
 fn unknown_role(at: Counter<'_>) -> Denial {

@@ -187,7 +187,7 @@ fn load_signers(keyring: &Keyring, mounts: &HashMap<String, Mount>, sources: &Ke
         let mount = mounts.get(&uuid).ok_or_else(|| MountError::Damaged {
             what: format!("CA key of mount {uuid}"),
         })?;
-        mount.load_signer(CaKey::from_row(&secret, mount.path(), sources)?);
+        mount.load_signer(&CaKey::from_row(&secret, mount.path(), sources)?);
     }
     Ok(())
 }

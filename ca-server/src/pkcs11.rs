@@ -9,6 +9,7 @@ mod pool;
 mod seat;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use cryptoki::error::{Error, RvError};
@@ -16,9 +17,10 @@ use cryptoki::error::{Error, RvError};
 pub use self::keys::{
     KeyFacts, PrivateKey, Purpose, SecretKey, create_key_pair, create_secret_key, find_private, find_secret,
 };
+use self::pin::Login;
 pub use self::pool::{Standing, TokenPool};
 pub use self::seat::Seat;
-use crate::config::Pkcs11Token;
+use crate::config::{Pkcs11Token, TokenName};
 
 /// One pool a token. PKCS#11 itself keeps its state, logins included, once a process, so that ours cannot hang on a value.
 static POOLS: LazyLock<Mutex<HashMap<Pkcs11Token, Weak<TokenPool>>>> = LazyLock::new(Mutex::default);
@@ -33,6 +35,17 @@ pub fn pool(token: &Pkcs11Token) -> Arc<TokenPool> {
     let pool = Arc::new(TokenPool::new(token.clone()));
     pools.insert(token.clone(), Arc::downgrade(&pool));
     pool
+}
+
+/// What all pools of one token share: a login counts for the whole process, and so does a refused PIN.
+type TokenKey = (PathBuf, TokenName);
+
+static LOGINS: LazyLock<Mutex<HashMap<TokenKey, Arc<Login>>>> = LazyLock::new(Mutex::default);
+
+fn login(token: &Pkcs11Token) -> Arc<Login> {
+    let key = (token.module.clone(), token.token.clone());
+    let mut logins = LOGINS.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(logins.entry(key).or_default())
 }
 
 /// Lets PINs that tokens refused be tried once more: somebody has looked, and sent SIGHUP.
@@ -82,7 +95,7 @@ impl TokenError {
     fn of(error: &Error) -> Self {
         match error {
             Error::Pkcs11(rv, function) => {
-                let text = format!("{function} answered {rv:?}");
+                let text = format!("{function:?} answered {rv:?}");
                 if means_away(*rv) {
                     Self::Away(text)
                 } else {

@@ -10,7 +10,7 @@ use signet_core::signer::{SignError, Signer, SoftwareSigner};
 use zeroize::Zeroizing;
 
 use self::pkcs11::Pkcs11Signer;
-use crate::config::{CaKeyConfig, Config, Pkcs11Token, SealSettings, TokenName};
+use crate::config::{CaKeyConfig, Config, MountConfig, Pkcs11Token, SealSettings, TokenName};
 
 /// What a row of a key on a token begins with.
 const PKCS11_WORD: &[u8] = b"pkcs11\n";
@@ -28,9 +28,9 @@ impl KeySources {
     /// All that the configuration names.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let own = |mount: &crate::config::MountConfig| match &mount.ca_key {
-            Some(CaKeyConfig::Pkcs11 { key, .. }) => Some((mount.path.clone(), key.token.clone())),
-            None => None,
+        let own = |mount: &MountConfig| {
+            let CaKeyConfig::Pkcs11 { key, .. } = mount.ca_key.as_ref()?;
+            Some((mount.path.clone(), key.token.clone()))
         };
         let by_mount: HashMap<_, _> = config.mounts.iter().filter_map(own).collect();
         let mut tokens: Vec<Pkcs11Token> = by_mount.values().cloned().collect();

@@ -157,7 +157,7 @@ impl Mount {
         }
         let change = self.keyring.seal(Table::CaKeys, &self.uuid, &key.to_row()?)?;
         self.keyring.store().apply(vec![change]).durable().await?;
-        self.load_signer(key);
+        self.load_signer(&key);
         Ok(Created::Created)
     }
 
@@ -245,7 +245,7 @@ impl Mount {
         Ok(deleted.map(|()| true)?)
     }
 
-    pub(super) fn load_signer(&self, key: CaKey) {
+    pub(super) fn load_signer(&self, key: &CaKey) {
         self.signer.store(Some(Arc::new(key.signer())));
     }
 

@@ -130,16 +130,28 @@ pub fn create_key_pair(seat: &Seat, label: &str, kind: CaKeyType, purpose: Purpo
             public.push(Attribute::PublicExponent(vec![1, 0, 1]));
             Mechanism::RsaPkcsKeyPairGen
         }
-        CaKeyType::Ed25519 => {
-            public.push(Attribute::EcParams(EDWARDS25519_NAME.to_vec()));
-            Mechanism::EccEdwardsKeyPairGen
-        }
+        CaKeyType::Ed25519 => return create_ed25519(seat, &public, &private),
         CaKeyType::EcdsaP256 => ec(&mut public, P256),
         CaKeyType::EcdsaP384 => ec(&mut public, P384),
         CaKeyType::EcdsaP521 => ec(&mut public, P521),
     };
     seat.with_write(|session| session.generate_key_pair(&mechanism, &public, &private))?;
     Ok(())
+}
+
+/// Tokens differ in how they want the curve named.
+fn create_ed25519(seat: &Seat, public: &[Attribute], private: &[Attribute]) -> Result<(), TokenError> {
+    let create = |curve: &[u8]| {
+        let mut public = public.to_vec();
+        public.push(Attribute::EcParams(curve.to_vec()));
+        let mechanism = Mechanism::EccEdwardsKeyPairGen;
+        let made = seat.with_write(|session| session.generate_key_pair(&mechanism, &public, private));
+        made.map(|_| ()).map_err(TokenError::from)
+    };
+    match create(EDWARDS25519_NAME) {
+        Err(TokenError::Failed(_)) => create(ED25519_OID),
+        other => other,
+    }
 }
 
 fn ec(public: &mut Vec<Attribute>, curve: &[u8]) -> Mechanism<'static> {
@@ -234,7 +246,9 @@ fn public_half(seat: &Seat, private: ObjectHandle, id: &[u8], label: &str) -> Re
     let mut told = tell(seat, private)?;
     if told.point.is_empty() && told.exponent.is_empty() {
         let public = public_object(seat, id, label)?.ok_or_else(|| {
-            TokenError::Setup(format!("the key `{label}` has no public half on the token; import it there"))
+            TokenError::Setup(format!(
+                "the key `{label}` has no public half on the token; import it there"
+            ))
         })?;
         told = tell(seat, public)?;
     }
@@ -250,13 +264,12 @@ fn public_half(seat: &Seat, private: ObjectHandle, id: &[u8], label: &str) -> Re
     } else {
         return Err(unusable("is of a type that signs no certificates"));
     };
-    public_key(parts).map_err(|_| unusable("has a public half that OpenSSH does not take (RSA needs 2048 to 8192 bits)"))
+    public_key(parts)
+        .map_err(|_| unusable("has a public half that OpenSSH does not take (RSA needs 2048 to 8192 bits)"))
 }
 
 fn curve_point(told: &Told) -> Option<PublicParts<'_>> {
-    let nist = |curve, length| {
-        unwrapped(&told.point, length).map(|point| PublicParts::Ecdsa { curve, point })
-    };
+    let nist = |curve, length| unwrapped(&told.point, length).map(|point| PublicParts::Ecdsa { curve, point });
     match told.parameters.as_slice() {
         P256 => nist("nistp256", 65),
         P384 => nist("nistp384", 97),

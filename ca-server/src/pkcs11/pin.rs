@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use cryptoki::types::AuthPin;
@@ -50,22 +51,51 @@ fn credential(name: &str) -> Result<Zeroizing<String>, TokenError> {
     let mut text = Zeroizing::new(String::with_capacity(8192));
     File::open(&path)
         .and_then(|file| file.take(8000).read_to_string(&mut text))
-        .map_err(|error| {
-            TokenError::Setup(format!("the credential `{}` cannot be read: {error}", path.display()))
-        })?;
+        .map_err(|error| TokenError::Setup(format!("the credential `{}` cannot be read: {error}", path.display())))?;
     Ok(text)
+}
+
+/// Logging in to one token.
+#[derive(Debug, Default)]
+pub(super) struct Login {
+    /// One thread opens the token at a time: a wrong PIN is tried once, not once a thread.
+    pub(super) opening: Mutex<()>,
+    /// Never locked while the token is asked: it may hang.
+    refused: Mutex<Option<RefusedPin>>,
+}
+
+impl Login {
+    /// Why this PIN is not to be tried.
+    pub(super) fn refusal(&self, pin: &AuthPin) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused
+            .as_ref()
+            .filter(|refused| refused.is(pin))
+            .map(|refused| refused.reason.clone())
+    }
+
+    /// Remembers that the token refused this PIN.
+    pub(super) fn refuse(&self, pin: &AuthPin, reason: String) {
+        let refused = RefusedPin::new(pin, reason);
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+    }
+
+    /// Forgets what was refused.
+    pub(super) fn forget(&self) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// A PIN that was refused, and what the token said.
 #[derive(Debug)]
-pub(super) struct RefusedPin {
+struct RefusedPin {
     salt: [u8; 16],
     digest: Vec<u8>,
-    pub(super) reason: String,
+    reason: String,
 }
 
 impl RefusedPin {
-    pub(super) fn new(pin: &AuthPin, reason: String) -> Self {
+    fn new(pin: &AuthPin, reason: String) -> Self {
         let mut salt = [0; 16];
         // Without randomness the salt is zero: the hash then only tells PINs apart, which is what it is for.
         let _unsalted = random::fill(&mut salt).is_err();
@@ -77,7 +107,7 @@ impl RefusedPin {
     }
 
     /// Whether it is this PIN that was refused.
-    pub(super) fn is(&self, pin: &AuthPin) -> bool {
+    fn is(&self, pin: &AuthPin) -> bool {
         digest(self.salt, pin) == self.digest
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::TokenError;
 use super::module::Module;
-use super::pin::RefusedPin;
+use super::pin::Login;
 use super::seat::Seat;
 use crate::config::{Pkcs11Token, TokenName};
 
@@ -41,9 +42,7 @@ struct Shared {
     token: Pkcs11Token,
     queue: Mutex<Queue>,
     bell: Condvar,
-    /// One thread opens the token at a time: a wrong PIN is tried once, not once a thread.
-    opening: Mutex<()>,
-    refused: Mutex<Option<RefusedPin>>,
+    login: Arc<Login>,
     state: Mutex<State>,
     /// Grows when the token is lost; sessions of an earlier epoch are dropped.
     epoch: AtomicU64,
@@ -110,11 +109,10 @@ impl TokenPool {
     pub(super) fn new(token: Pkcs11Token) -> Self {
         Self {
             shared: Arc::new(Shared {
+                login: super::login(&token),
                 token,
                 queue: Mutex::default(),
                 bell: Condvar::new(),
-                opening: Mutex::new(()),
-                refused: Mutex::default(),
                 state: Mutex::new(State {
                     standing: Standing::Unused,
                     until: None,
@@ -167,7 +165,7 @@ impl TokenPool {
 
     /// Lets a PIN that was refused be tried once more.
     pub(super) fn forget_refusal(&self) {
-        *lock(&self.shared.refused) = None;
+        self.shared.login.forget();
         let mut state = lock(&self.shared.state);
         if matches!(state.standing, Standing::Fails(_)) {
             (state.standing, state.until) = (Standing::Unused, None);
@@ -260,7 +258,13 @@ impl Shared {
     }
 
     fn work_on(&self, mut job: Job, seat: &mut Option<Seat>) {
-        if let Err(error) = self.attempt(&mut job, seat) {
+        // A module or a wrapper that panics costs its session, not the thread.
+        let attempt = panic::catch_unwind(AssertUnwindSafe(|| self.attempt(&mut job, seat)));
+        let outcome = attempt.unwrap_or_else(|_| {
+            *seat = None;
+            Err(TokenError::Failed("what was asked of it crashed".to_owned()))
+        });
+        if let Err(error) = outcome {
             job.work.fail(error);
         }
     }
@@ -293,11 +297,14 @@ impl Shared {
 
     /// Sees to it that there is a session; `true` if it was opened now.
     fn sit(&self, place: &mut Option<Seat>) -> Result<bool, TokenError> {
-        if place.as_ref().is_some_and(|seat| seat.epoch == self.epoch.load(Ordering::SeqCst)) {
+        if place
+            .as_ref()
+            .is_some_and(|seat| seat.epoch == self.epoch.load(Ordering::SeqCst))
+        {
             return Ok(false);
         }
         *place = None;
-        let _opening = lock(&self.opening);
+        let _opening = lock(&self.login.opening);
         {
             let state = lock(&self.state);
             if let (Standing::Fails(error), Some(until)) = (&state.standing, state.until)
@@ -324,12 +331,12 @@ impl Shared {
         if suspect {
             Module::at(&self.token.module)?.renew();
         }
-        let opened = Seat::open(&self.token, &self.refused, self.epoch.load(Ordering::SeqCst));
+        let opened = Seat::open(&self.token, &self.login, self.epoch.load(Ordering::SeqCst));
         match opened {
             Err(TokenError::Away(_)) if !suspect => {
                 // Some modules find a token that came back only when they are initialised anew.
                 Module::at(&self.token.module)?.renew();
-                Seat::open(&self.token, &self.refused, self.epoch.load(Ordering::SeqCst))
+                Seat::open(&self.token, &self.login, self.epoch.load(Ordering::SeqCst))
             }
             other => other,
         }

@@ -1,7 +1,7 @@
 //! A session that is logged in, on the one thread that uses it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::error::{Error, RvError};
@@ -11,7 +11,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 
 use super::module::Module;
-use super::pin::{self, RefusedPin};
+use super::pin::{self, Login};
 use super::{TokenError, means_away};
 use crate::config::{Pkcs11Token, TokenName};
 
@@ -33,11 +33,7 @@ impl Seat {
     ///
     /// # Errors
     /// [`TokenError::Away`], [`TokenError::Refused`] for the PIN, [`TokenError::Setup`].
-    pub(super) fn open(
-        token: &Pkcs11Token,
-        refused: &Mutex<Option<RefusedPin>>,
-        epoch: u64,
-    ) -> Result<Self, TokenError> {
+    pub(super) fn open(token: &Pkcs11Token, login: &Login, epoch: u64) -> Result<Self, TokenError> {
         let module = Module::at(&token.module)?;
         let loaded = module.enter();
         loaded.started()?;
@@ -56,36 +52,27 @@ impl Seat {
             mechanisms,
             handles: HashMap::new(),
         };
-        seat.login(token, &info, refused)?;
+        seat.log_in(token, &info, login)?;
         Ok(seat)
     }
 
-    fn login(
-        &self,
-        token: &Pkcs11Token,
-        info: &TokenInfo,
-        refused: &Mutex<Option<RefusedPin>>,
-    ) -> Result<(), TokenError> {
+    fn log_in(&self, token: &Pkcs11Token, info: &TokenInfo, login: &Login) -> Result<(), TokenError> {
         if !info.login_required() {
             return Ok(());
         }
-        let shown = info.label().trim_end();
         let pin = pin::read(&token.pin)?;
-        // Never held while the token is asked: it may hang.
-        let memory = || refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = memory().as_ref().filter(|before| before.is(&pin)) {
-            return Err(TokenError::Refused(before.reason.clone()));
+        if let Some(reason) = login.refusal(&pin) {
+            return Err(TokenError::Refused(reason));
         }
         may_try(info)?;
-        let answer = self.with(|session| session.login(UserType::User, Some(&pin)));
-        match answer {
+        match self.with(|session| session.login(UserType::User, Some(&pin))) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
-                *memory() = None;
+                login.forget();
                 Ok(())
             }
             Err(Error::Pkcs11(rv, _)) if !means_away(rv) => {
-                let reason = refusal(rv, shown);
-                *memory() = Some(RefusedPin::new(&pin, reason.clone()));
+                let reason = refusal(rv, info.label().trim_end());
+                login.refuse(&pin, reason.clone());
                 Err(TokenError::Refused(reason))
             }
             Err(error) => Err(error.into()),
@@ -193,7 +180,9 @@ fn refusal(rv: RvError, token: &str) -> String {
         RvError::UserAnotherAlreadyLoggedIn => {
             format!("another user (its security officer) is logged in to the token `{token}`")
         }
-        other => format!("the token `{token}` refuses to log in ({other:?}); it is not tried again, lest the token locks"),
+        other => {
+            format!("the token `{token}` refuses to log in ({other:?}); it is not tried again, lest the token locks")
+        }
     }
 }
 
@@ -201,9 +190,12 @@ fn find_token(pkcs11: &Pkcs11, wanted: &TokenName) -> Result<(Slot, TokenInfo), 
     match wanted {
         TokenName::Slot(number) => {
             let slot = Slot::try_from(*number)?;
-            let info = pkcs11
-                .get_token_info(slot)
-                .map_err(|error| TokenError::Away(format!("there is no token in slot {number}: {error}")))?;
+            let info = pkcs11.get_token_info(slot).map_err(|error| {
+                TokenError::Away(format!(
+                    "there is no token in slot {number}: {}",
+                    TokenError::of(&error)
+                ))
+            })?;
             Ok((slot, info))
         }
         TokenName::Label(label) => {

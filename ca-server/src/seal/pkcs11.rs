@@ -48,7 +48,7 @@ struct Wrapped {
     key_id: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     iv: String,
-    wrapped: String,
+    sealed: String,
 }
 
 /// How a blob was wrapped.
@@ -93,7 +93,7 @@ impl Pkcs11Seal {
         }
     }
 
-    fn error(&self, error: TokenError) -> SealError {
+    fn error(&self, error: &TokenError) -> SealError {
         let reason = format!("{}: {error}", self.pool.shown());
         match error {
             TokenError::Away(_) | TokenError::Busy { .. } | TokenError::Slow { .. } => {
@@ -115,7 +115,7 @@ impl Seal for Pkcs11Seal {
         let settings = self.settings.clone();
         let root = Zeroizing::new(*root_key.expose());
         let wrapped = self.pool.ask(move |seat| wrap(seat, &settings, &root));
-        let wrapped = wrapped.map_err(|error| self.error(error))?;
+        let wrapped = wrapped.map_err(|error| self.error(&error))?;
         serde_json::to_vec(&wrapped).map_err(|error| SealError::Setup {
             kind: KIND,
             reason: error.to_string(),
@@ -133,7 +133,7 @@ impl Seal for Pkcs11Seal {
             Err(OpenFailure::Wrong) => Ok(None),
             Err(OpenFailure::Token(error)) => Err(error),
         });
-        let root = opened.map_err(|error| self.error(error))?.ok_or_else(wrong)?;
+        let root = opened.map_err(|error| self.error(&error))?.ok_or_else(wrong)?;
         Ok(RootKey::new(root))
     }
 }
@@ -251,7 +251,7 @@ fn wrap_rsa(seat: &Seat, label: &str, key: &Found, root: &[u8; 32]) -> Result<Wr
 
 fn unwrap(seat: &Seat, wrapped: &Wrapped) -> Result<Zeroizing<[u8; 32]>, OpenFailure> {
     let how = How::ALL.into_iter().find(|how| how.as_str() == wrapped.mechanism);
-    let (Some(how), Ok(sealed), Ok(iv)) = (how, STANDARD.decode(&wrapped.wrapped), STANDARD.decode(&wrapped.iv)) else {
+    let (Some(how), Ok(sealed), Ok(iv)) = (how, STANDARD.decode(&wrapped.sealed), STANDARD.decode(&wrapped.iv)) else {
         return Err(OpenFailure::Wrong);
     };
     let label = &wrapped.key_label;
@@ -335,7 +335,9 @@ fn gcm(
 }
 
 fn encrypt(public: &SubjectKey, how: How, root: &[u8; 32]) -> Option<Vec<u8>> {
-    let KeyKind::Rsa { .. } = public.kind() else { return None };
+    let KeyKind::Rsa { .. } = public.kind() else {
+        return None;
+    };
     let (exponent, modulus) = wire::rsa_numbers(public)?;
     let components = RsaPublicKeyComponents {
         n: modulus,
@@ -372,6 +374,6 @@ fn blob(how: How, label: &str, id: &[u8], iv: &[u8], wrapped: &[u8]) -> Wrapped 
         key_label: label.to_owned(),
         key_id: HEXLOWER.encode(id),
         iv: STANDARD.encode(iv),
-        wrapped: STANDARD.encode(wrapped),
+        sealed: STANDARD.encode(wrapped),
     }
 }
