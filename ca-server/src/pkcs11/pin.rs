@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -62,9 +63,25 @@ pub(super) struct Login {
     pub(super) opening: Mutex<()>,
     /// Never locked while the token is asked: it may hang.
     refused: Mutex<Option<RefusedPin>>,
+    /// Grows when the token is lost; sessions of an earlier epoch are dropped, in whichever pool they are.
+    epoch: AtomicU64,
 }
 
 impl Login {
+    /// The epoch that sessions of now belong to.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// A session of that epoch found the token gone.
+    pub(super) fn lost(&self, epoch: u64) {
+        // Of several threads that find out, the first counts.
+        let _others_were_first = self
+            .epoch
+            .compare_exchange(epoch, epoch + 1, Ordering::SeqCst, Ordering::SeqCst)
+            .is_err();
+    }
+
     /// Why this PIN is not to be tried.
     pub(super) fn refusal(&self, pin: &AuthPin) -> Option<String> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);

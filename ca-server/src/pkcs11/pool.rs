@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -44,8 +43,6 @@ struct Shared {
     bell: Condvar,
     login: Arc<Login>,
     state: Mutex<State>,
-    /// Grows when the token is lost; sessions of an earlier epoch are dropped.
-    epoch: AtomicU64,
 }
 
 #[derive(Default)]
@@ -118,7 +115,6 @@ impl TokenPool {
                     until: None,
                     suspect: false,
                 }),
-                epoch: AtomicU64::new(0),
             }),
         }
     }
@@ -152,7 +148,10 @@ impl TokenPool {
         };
         let (answer, answered) = mpsc::sync_channel(1);
         self.enqueue(Box::new(Call { call, answer }))?;
-        answered.recv_timeout(patience).map_err(|_| slow())?
+        answered.recv_timeout(patience).unwrap_or_else(|_| {
+            self.shared.fails(&slow());
+            Err(slow())
+        })
     }
 
     /// Does something with a session when there is time; nobody waits for it.
@@ -252,7 +251,8 @@ impl Shared {
         }
         let job = queue.jobs.pop_front();
         if let Some(busy) = queue.busy.get_mut(index) {
-            *busy = job.is_some().then(Instant::now);
+            // Without a job too: looking after the session is a call that may hang.
+            *busy = Some(Instant::now());
         }
         (job, queue.closed)
     }
@@ -297,10 +297,7 @@ impl Shared {
 
     /// Sees to it that there is a session; `true` if it was opened now.
     fn sit(&self, place: &mut Option<Seat>) -> Result<bool, TokenError> {
-        if place
-            .as_ref()
-            .is_some_and(|seat| seat.epoch == self.epoch.load(Ordering::SeqCst))
-        {
+        if place.as_ref().is_some_and(|seat| seat.epoch == self.login.epoch()) {
             return Ok(false);
         }
         *place = None;
@@ -331,12 +328,12 @@ impl Shared {
         if suspect {
             Module::at(&self.token.module)?.renew();
         }
-        let opened = Seat::open(&self.token, &self.login, self.epoch.load(Ordering::SeqCst));
+        let opened = Seat::open(&self.token, &self.login, self.login.epoch());
         match opened {
             Err(TokenError::Away(_)) if !suspect => {
                 // Some modules find a token that came back only when they are initialised anew.
                 Module::at(&self.token.module)?.renew();
-                Seat::open(&self.token, &self.login, self.epoch.load(Ordering::SeqCst))
+                Seat::open(&self.token, &self.login, self.login.epoch())
             }
             other => other,
         }
@@ -345,12 +342,7 @@ impl Shared {
     /// Drops a session that is none any more, and tells the other threads.
     fn lost(&self, place: &mut Option<Seat>, error: &TokenError, was_fresh: bool) {
         if let Some(seat) = place.take() {
-            // The first of several threads counts.
-            let next = seat.epoch + 1;
-            let _others_were_first = self
-                .epoch
-                .compare_exchange(seat.epoch, next, Ordering::SeqCst, Ordering::SeqCst)
-                .is_err();
+            self.login.lost(seat.epoch);
         }
         self.bell.notify_all();
         if was_fresh {
@@ -379,7 +371,7 @@ impl Shared {
     /// What an idle thread does: sessions of a lost token are let go, a token that fails is tried, one that works is asked
     /// whether it is still there.
     fn look_after(&self, index: usize, place: &mut Option<Seat>, ticks: u32) {
-        let epoch = self.epoch.load(Ordering::SeqCst);
+        let epoch = self.login.epoch();
         if place.as_ref().is_some_and(|seat| seat.epoch != epoch) {
             *place = None;
         }

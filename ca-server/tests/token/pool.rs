@@ -104,7 +104,7 @@ fn a_token_that_hangs_fills_its_own_queue_and_holds_nobody_else() {
             assert_eq!(busy + slow, 16);
             assert!(busy >= 10, "2 sessions and 4 in the queue: {busy} busy, {slow} slow");
             // Both threads hang for longer than a request may take: who comes now need not wait.
-        std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(300));
             let began = Instant::now();
             assert!(matches!(pool.ask(|_| Ok(())), Err(TokenError::Slow { .. })));
             assert!(began.elapsed() < Duration::from_millis(100));
@@ -121,6 +121,12 @@ fn a_token_that_is_pulled_and_put_back_signs_again() {
         let config = hsm.key("ca");
         let signer = Arc::new(Pkcs11Signer::adopt(&config, CaKeyType::EcdsaP256).unwrap());
         let sign = || signer.sign(b"text", AlgorithmSigner::Default);
+        // Another pool of the same token, idle: its session must not keep the module from being initialised anew.
+        let other = pkcs11::pool(&signet_ca::config::Pkcs11Token {
+            sessions: 1,
+            ..hsm.token()
+        });
+        other.ask(|_| Ok(())).unwrap();
         for round in 0..3 {
             sign().unwrap();
             hsm.pull();
@@ -146,6 +152,9 @@ fn a_token_that_is_pulled_and_put_back_signs_again() {
             }
             println!("round {round}: signs again after {:?}", began.elapsed());
         }
+        other
+            .ask(|seat| pkcs11::find_private(seat, "ca").map(|key| assert!(key.is_some())))
+            .unwrap();
         // A server that starts while the token is away.
         hsm.pull();
         let early = Pkcs11Signer::from_reference(&signer.to_reference(), |_| Some(&config.token)).unwrap();
