@@ -26,10 +26,10 @@ pub struct Authority {
     start: Vec<String>,
     port: u16,
     tls: bool,
+    /// Whether it may come up sealed or not initialised.
+    sealed: bool,
     folder: Workdir,
     environment: Vec<(String, String)>,
-    /// What `sys/health` answers when it is up.
-    health: u16,
 }
 
 impl Authority {
@@ -58,9 +58,9 @@ impl Authority {
             start: start.into(),
             port,
             tls: false,
+            sealed: false,
             folder,
             environment: Vec::new(),
-            health: 200,
         }
         .started()
     }
@@ -73,10 +73,26 @@ impl Authority {
 
     /// As [`Self::serve`], in a folder that may lie on a file system of its own.
     pub fn serve_in(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
-        Self::prepared(folder, change, config).started()
+        Self::laid_out(folder, change, config).started()
     }
 
-    fn prepared(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
+    /// As [`Self::serve`], for a server that comes up in whatever state its seal leaves it in, now and at each start.
+    pub fn serve_sealed(change: impl FnOnce(&Path), config: &str) -> Self {
+        let mut authority = Self::laid_out(Workdir::new(), change, config);
+        authority.sealed = true;
+        authority.started()
+    }
+
+    /// As [`Self::serve_sealed`], with variables in its environment.
+    pub fn serve_sealed_with(change: impl FnOnce(&Path), config: &str, environment: &[(&str, &str)]) -> Self {
+        let mut authority = Self::laid_out(Workdir::new(), change, config);
+        authority.sealed = true;
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        authority.environment = environment.iter().map(owned).collect();
+        authority.started()
+    }
+
+    fn laid_out(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
         let (data, policies, port) = (folder.folder("data"), folder.folder("policies"), free_port());
         change(&policies);
         let text = format!(
@@ -93,32 +109,10 @@ impl Authority {
             start: start.into(),
             port,
             tls: true,
+            sealed: false,
             folder,
             environment: Vec::new(),
-            health: 200,
         }
-    }
-
-    /// As [`Self::serve_in`], with variables in its environment, and up when `sys/health` answers with this status.
-    pub fn serve_with(
-        folder: Workdir,
-        change: impl FnOnce(&Path),
-        config: &str,
-        environment: &[(&str, &str)],
-        health: u16,
-    ) -> Self {
-        let mut authority = Self::prepared(folder, change, config);
-        authority.environment = environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        authority.health = health;
-        authority.started()
-    }
-
-    /// From now on it is up when `sys/health` answers with this status.
-    pub fn expect_health(&mut self, status: u16) {
-        self.health = status;
     }
 
     /// Logs in as a CI job and gives its token.
@@ -136,6 +130,13 @@ impl Authority {
         self
     }
 
+    /// Edits `signet.toml`, for the next start.
+    pub fn reconfigure(&self, edit: impl FnOnce(String) -> String) {
+        let path = self.folder.path().join("signet.toml");
+        let text = std::fs::read_to_string(&path).expect("signet.toml");
+        write(&path, &edit(text));
+    }
+
     /// Starts the authority, again if it ran before, and waits until it answers.
     pub fn start(&mut self) {
         let mut child = self.spawn();
@@ -144,7 +145,8 @@ impl Authority {
             if let Some(status) = child.try_wait().expect("its state") {
                 panic!("signet-ca ended at once ({status}):\n{}", self.log());
             }
-            api.try_get("sys/health").filter(|answer| answer.status == self.health)
+            api.try_get("sys/health")
+                .filter(|answer| self.sealed || answer.status == 200)
         });
         self.child = Some(child);
     }

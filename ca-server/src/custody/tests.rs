@@ -415,9 +415,9 @@ fn altered_truncated_and_rolled_back_stores_are_clear_errors_and_nothing_is_foun
     }
     let text = String::from_utf8(seal.clone()).unwrap();
     let mut row: serde_json::Value = serde_json::from_slice(&seal).unwrap();
-    let wrapped = row["wrapped"].as_str().unwrap().to_owned();
-    let other = if &wrapped[40..41] == "A" { "B" } else { "A" };
-    row["wrapped"] = format!("{}{other}{}", &wrapped[..40], &wrapped[41..]).into();
+    let mut wrapped = row["wrapped"].as_str().unwrap().to_owned().into_bytes();
+    wrapped[40] = if wrapped[40] == b'A' { b'B' } else { b'A' };
+    row["wrapped"] = String::from_utf8(wrapped).unwrap().into();
     put(&store, "seal", row.to_string().into_bytes());
     assert!(matches!(
         opened().unwrap_err(),
@@ -448,7 +448,7 @@ fn altered_truncated_and_rolled_back_stores_are_clear_errors_and_nothing_is_foun
         store
             .apply(vec![Change::Delete(Table::Settings, name.to_owned())])
             .wait()
-            .unwrap()
+            .unwrap();
     };
     lose("keyring");
     assert!(matches!(

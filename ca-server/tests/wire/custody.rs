@@ -20,6 +20,8 @@ use signet_core::policy_set::PolicySet;
 use signet_core::time::UnixTime;
 use tower::ServiceExt as _;
 
+use crate::desk::Desk;
+
 const OPERATOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
 
@@ -124,6 +126,7 @@ async fn open_shamir(folder: &Path) -> (Server, Vec<String>, String) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one life, told in order")]
 async fn a_shamir_server_goes_from_not_initialised_to_open_and_back_by_vaults_codes() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), SealSettings::Shamir, None);
@@ -317,9 +320,15 @@ async fn cve_2025_4656_a_thousand_anonymous_starts_and_cancels_do_not_stop_an_op
         .send(STRANGER, "hvs.x", cancel, &json!({"nonce": nonce}))
         .await
         .refused(403, "token-invalid");
-    // Whoever may cancel has to name what.
+    // Whoever may cancel has to name what, unless it is their own.
+    let create = ("POST", "auth/token/create");
+    let made = server
+        .send(OPERATOR, &root, create, &json!({"policies": ["root"]}))
+        .await
+        .ok();
+    let other = text(&made["auth"]["client_token"]);
     server
-        .send(OPERATOR, &root, cancel, &Value::Null)
+        .send(OPERATOR, &other, cancel, &Value::Null)
         .await
         .refused(400, "nonce-wrong");
     server
@@ -345,6 +354,9 @@ async fn cve_2025_4656_a_thousand_anonymous_starts_and_cancels_do_not_stop_an_op
         .await
         .refused(400, "share-of-another-set");
     assert_eq!(server.unsealed_with(&new[2..]).await.ok()["sealed"], false);
+    let line = ("PUT", "sys/rekey/init");
+    server.send(OPERATOR, &root, line, &begin).await.ok();
+    assert_eq!(server.send(OPERATOR, &root, cancel, &Value::Null).await.status, 204);
 }
 
 #[tokio::test]
@@ -606,4 +618,52 @@ async fn key_shares_are_taken_at_a_limited_rate() {
         .await
         .refused(429, "rate-limited");
     server.put("sys/unseal", guess).await.refused(400, "share-invalid");
+}
+
+#[tokio::test]
+async fn a_server_that_founded_itself_gets_recovery_keys_from_whom_a_policy_permits() {
+    let desk = Desk::with_role(&[]).await;
+    let begin = r#"{"secret_shares":3,"secret_threshold":2,"require_verification":true}"#;
+    let line = "sys/rekey-recovery-key/init";
+    let refused = desk.root("PUT", "sys/generate-root/attempt", "{}").await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.code().as_str()),
+        (400, "no-recovery-keys")
+    );
+    let token = desk.plain_token().await;
+    assert_eq!(desk.ask("PUT", line, Some(&token), begin).await.status, 403);
+    let keys = texts(&desk.root("PUT", line, begin).await.json()["keys_base64"]);
+    assert_eq!(keys.len(), 3);
+    let status = desk.ask("GET", "sys/seal-status", None, "").await.json();
+    assert_eq!(status["n"], 3);
+    // The next ones need the holders of these, and with verification those of the new ones too.
+    let nonce = text(&desk.root("PUT", line, begin).await.json()["nonce"]);
+    let give = async |path: &str, key: &str, nonce: &str| {
+        let body = json!({"key": key, "nonce": nonce}).to_string();
+        desk.ask("PUT", path, None, &body).await.json()
+    };
+    give("sys/rekey-recovery-key/update", &keys[0], &nonce).await;
+    let made = give("sys/rekey-recovery-key/update", &keys[1], &nonce).await;
+    let (new, proof) = (texts(&made["keys"]), text(&made["verification_nonce"]));
+    let attempt = desk.root("PUT", "sys/generate-root/attempt", "{}").await.json();
+    let nonce = text(&attempt["nonce"]);
+    give("sys/generate-root/update", &keys[0], &nonce).await;
+    let done = give("sys/generate-root/update", &keys[2], &nonce).await;
+    assert_eq!(done["complete"], true, "the old ones are in force");
+    give("sys/rekey-recovery-key/verify", &new[0], &proof).await;
+    assert_eq!(
+        give("sys/rekey-recovery-key/verify", &new[2], &proof).await["complete"],
+        true
+    );
+    let nonce = text(&desk.root("PUT", "sys/generate-root/attempt", "{}").await.json()["nonce"]);
+    let old = give("sys/generate-root/update", &keys[0], &nonce).await;
+    assert_eq!(old["code"], "share-of-another-set");
+    give("sys/generate-root/update", &new[0], &nonce).await;
+    assert_eq!(
+        give("sys/generate-root/update", &new[1], &nonce).await["complete"],
+        true
+    );
+    // Recovery keys do not unseal.
+    assert_eq!(desk.root("PUT", "sys/seal", "").await.status, 204);
+    assert_eq!(give("sys/unseal", &new[0], "").await["code"], "not-for-this-seal");
 }

@@ -216,6 +216,7 @@ impl ServerCode {
 
     /// The next step, when the server names none.
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "one line a code, and nothing else")]
     pub const fn hint(self) -> &'static str {
         match self {
             Self::UnknownRole => "`signet roles` lists the roles you may use",

@@ -106,13 +106,12 @@ impl Token {
 fn initialised(token: &Token, mounts: &str) -> (Authority, Api) {
     let config = format!("{mounts}{}", token.seal());
     let conf = token.environment();
-    let mut authority = Authority::serve_with(Workdir::new(), |_| {}, &config, &[("SOFTHSM2_CONF", &conf)], 501);
+    let authority = Authority::serve_sealed_with(|_| {}, &config, &[("SOFTHSM2_CONF", &conf)]);
     let made = authority
         .anonymous()
         .post("sys/init", &json!({"recovery_shares": 1, "recovery_threshold": 1}));
     assert_eq!(made.status, 200, "{}", made.text);
     assert_eq!(made.body["recovery_keys"].as_array().expect("recovery keys").len(), 1);
-    authority.expect_health(200);
     let root = authority.api(made.body["root_token"].as_str().expect("a root token"));
     until("the seal to open", || {
         root.try_get("sys/health").filter(|answer| answer.status == 200)
@@ -171,7 +170,6 @@ fn sshd_accepts_certificates_of_every_key_type_on_a_token_and_the_store_opens_by
     // A server that starts while the token is away is sealed and says why; it opens when the token is back.
     assert_eq!(authority.stop(), Some(0));
     token.pull();
-    authority.expect_health(503);
     authority.start();
     let status = root.get("sys/seal-status");
     assert_eq!(status.body["sealed"], true, "{}", status.text);
@@ -193,7 +191,6 @@ fn a_wrong_pin_seals_is_not_tried_again_and_is_mended_by_sighup() {
     let (mut authority, root) = initialised(&token, "");
     authority.stop();
     token.write_pin("0000");
-    authority.expect_health(503);
     authority.start();
     let reason = || root.get("sys/health").text;
     until("the PIN to be refused", || {
