@@ -26,6 +26,7 @@ use crate::mounts::{Mount, MountError, Mounts};
 use crate::node::Node;
 use crate::revocations::{RevocationError, Revocations};
 use crate::seal::SealError;
+use crate::signer::KeySources;
 use crate::store::StoreError;
 use crate::tokens::{TokenError, Tokens};
 
@@ -76,7 +77,7 @@ impl Authority {
     pub fn open_on(foundation: &Arc<Foundation>, keyring: Keyring) -> Result<Arc<Self>, OpenError> {
         let config = &foundation.config;
         let (keyring, metrics) = (Arc::new(keyring), foundation.metrics.clone());
-        let mounts = Mounts::open(Arc::clone(&keyring))?;
+        let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::of(config))?;
         let allowed_secs = mounts.list().iter().map(|mount| mount.max_ttl()).max();
         Ok(Arc::new(Self {
             revocations: Revocations::open(Arc::clone(&keyring), &mounts, metrics.clone())?,

@@ -7,11 +7,12 @@ use signet_core::certificate::SignedCertificate;
 use signet_core::denial::Denial;
 use signet_core::plan::{CertificatePlan, resolve};
 use signet_core::request::SigningRequest;
-use signet_core::signer::{SignError, Signer, SoftwareSigner};
+use signet_core::signer::{SignError, Signer};
 
 use crate::authority::Authority;
 use crate::certificates::CoverError;
 use crate::ledger::{IssueContext, IssuedCertificate, LedgerError};
+use crate::metrics::Metrics;
 use crate::mounts::Mount;
 use crate::random::{self, RandomFailed};
 
@@ -51,7 +52,7 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
     let plan = CertificatePlan::new(grant, serial, now, random::nonce32()?)?;
     // A search for live certificates looks back as far as this says.
     at.authority.longest.cover(lifetime(&plan)).await?;
-    let certificate = sign(plan, signer).await?;
+    let certificate = sign(plan, signer, &at.authority.metrics).await?;
     // 6. No record, no certificate: only the ledger makes what may become an answer.
     let context = IssueContext {
         caller: at.caller,
@@ -67,13 +68,29 @@ fn lifetime(plan: &CertificatePlan) -> u64 {
     validity.valid_after().secs_until(validity.valid_before())
 }
 
-/// Signs on this thread what takes microseconds; RSA goes elsewhere, so that it delays nobody else's answer.
-async fn sign(plan: CertificatePlan, signer: Arc<SoftwareSigner>) -> Result<SignedCertificate, IssueError> {
+/// Signs on this thread what takes microseconds; RSA and keys in hardware go elsewhere, so that they delay nobody else's
+/// answer.
+async fn sign(
+    plan: CertificatePlan,
+    signer: Arc<dyn Signer>,
+    metrics: &Metrics,
+) -> Result<SignedCertificate, IssueError> {
     if !signer.is_slow() {
         return Ok(plan.sign(&*signer)?);
     }
+    let holder = signer.holder();
     let signing = tokio::task::spawn_blocking(move || plan.sign(&*signer));
-    Ok(signing.await.map_err(|_| SignError::Failed)??)
+    let outcome = signing.await.map_err(|_| SignError::Failed)?;
+    metrics.slow_signature(
+        holder,
+        match &outcome {
+            Ok(_) => "ok",
+            Err(SignError::Busy { .. }) => "busy",
+            Err(SignError::Unavailable { .. }) => "unavailable",
+            Err(_) => "failed",
+        },
+    );
+    Ok(outcome?)
 }
 
 fn unknown_role(at: Counter<'_>) -> Denial {

@@ -3,6 +3,7 @@
 
 pub mod key_file;
 pub mod passphrase;
+pub mod pkcs11;
 pub mod shamir;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use self::key_file::KeyFileSeal;
 use self::passphrase::PassphraseSeal;
+use self::pkcs11::Pkcs11Seal;
 use crate::barrier::Barrier;
 use crate::config::SealSettings;
 use crate::random::{self, RandomFailed};
@@ -197,5 +199,6 @@ pub fn automatic(settings: &SealSettings) -> Result<Option<Arc<dyn Seal>>, SealE
         SealSettings::Shamir => None,
         SealSettings::KeyFile { path } => Some(Arc::new(KeyFileSeal::new(path.clone()))),
         SealSettings::Passphrase { source } => Some(Arc::new(PassphraseSeal::new(source.clone()))),
+        SealSettings::Pkcs11(settings) => Some(Arc::new(Pkcs11Seal::new(settings.clone()))),
     })
 }

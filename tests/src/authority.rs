@@ -32,6 +32,7 @@ pub struct Authority {
     /// Whether it may come up sealed or not initialised.
     sealed: bool,
     folder: Workdir,
+    environment: Vec<(String, String)>,
 }
 
 impl Authority {
@@ -63,6 +64,7 @@ impl Authority {
             tls: false,
             sealed: false,
             folder,
+            environment: Vec::new(),
         }
         .started()
     }
@@ -90,6 +92,15 @@ impl Authority {
         Self::serve_on(network.address().into(), 8200, Workdir::new(), change, config).started()
     }
 
+    /// As [`Self::serve_sealed`], with variables in its environment.
+    pub fn serve_sealed_with(change: impl FnOnce(&Path), config: &str, environment: &[(&str, &str)]) -> Self {
+        let mut authority = Self::serve_on(Ipv4Addr::LOCALHOST.into(), free_port(), Workdir::new(), change, config);
+        authority.sealed = true;
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        authority.environment = environment.iter().map(owned).collect();
+        authority.started()
+    }
+
     fn serve_on(host: IpAddr, port: u16, folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
         let (data, policies) = (folder.folder("data"), folder.folder("policies"));
         change(&policies);
@@ -110,6 +121,7 @@ impl Authority {
             tls: true,
             sealed: false,
             folder,
+            environment: Vec::new(),
         }
     }
 
@@ -174,6 +186,7 @@ impl Authority {
         Command::new(ours("signet-ca"))
             .args(&self.start)
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)

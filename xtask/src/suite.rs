@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use crate::host_binary;
-use crate::machine::{COMPILERS, NAMESPACES, OPENSSH, has_cargo_command, provide};
+use crate::machine::{COMPILERS, NAMESPACES, OPENSSH, TOKENS, has_cargo_command, provide};
 use crate::process::{command, run as run_command};
 use crate::python::PYTHON;
 use crate::report::{line, step};
@@ -20,7 +20,7 @@ const FUZZ_SECONDS: u32 = 5;
 pub(crate) fn run() -> crate::Chore {
     step("programs", || {
         let of_root: &[_] = if is_root() { NAMESPACES } else { &[] };
-        provide(&[COMPILERS, OPENSSH, PYTHON, of_root])
+        provide(&[COMPILERS, OPENSSH, TOKENS, PYTHON, of_root])
     })?;
     step("Python packages", crate::python::provide)?;
     let trees = Trees::begin();

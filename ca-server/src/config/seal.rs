@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use signet_core::toml_reader::TableReader;
 
+use super::Pkcs11Seal;
 use crate::seal::SealKind;
 use crate::seal::passphrase::Source;
 
@@ -34,6 +35,8 @@ pub enum SealSettings {
         /// Where it comes from.
         source: Source,
     },
+    /// A key on a PKCS#11 token.
+    Pkcs11(Pkcs11Seal),
 }
 
 impl SealSettings {
@@ -44,6 +47,7 @@ impl SealSettings {
             Self::KeyFile { .. } => SealKind::KeyFile,
             Self::Shamir => SealKind::Shamir,
             Self::Passphrase { .. } => SealKind::Passphrase,
+            Self::Pkcs11(_) => SealKind::Pkcs11,
         }
     }
 }
@@ -78,13 +82,15 @@ fn settings(section: &TableReader<'_>, base: &Path, data: &Path) -> SealSettings
         (SealKind::KeyFile.as_str(), SealKind::KeyFile),
         (SealKind::Shamir.as_str(), SealKind::Shamir),
         (SealKind::Passphrase.as_str(), SealKind::Passphrase),
+        (SealKind::Pkcs11.as_str(), SealKind::Pkcs11),
     ];
     match section.word("type", &kinds).unwrap_or(SealKind::KeyFile) {
         SealKind::Shamir => SealSettings::Shamir,
         SealKind::Passphrase => SealSettings::Passphrase {
             source: source(section, base),
         },
-        SealKind::KeyFile | SealKind::AwsKms | SealKind::Pkcs11 | SealKind::Kmip => SealSettings::KeyFile {
+        SealKind::Pkcs11 => SealSettings::Pkcs11(Pkcs11Seal::read(section, base)),
+        SealKind::KeyFile | SealKind::AwsKms | SealKind::Kmip => SealSettings::KeyFile {
             path: section
                 .string("path")
                 .map_or_else(|| data.join(KEY_FILE), |path| base.join(path)),

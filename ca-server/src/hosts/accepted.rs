@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use serde_json::Value;
 use signet_core::enrollment::AcceptedLogin;
 use signet_core::serial::{NodeId, Serial};
-use signet_core::signer::Signer as _;
 
 use crate::authority::Authority;
 use crate::ledger::{FILE, Reader};

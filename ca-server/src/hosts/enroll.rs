@@ -9,7 +9,6 @@ use std::sync::Arc;
 use signet_core::caller::{AuthMethod, Caller, CallerParts, ENROLLED_HOSTS};
 use signet_core::denial::Denial;
 use signet_core::request::SigningRequest;
-use signet_core::signer::Signer as _;
 use signet_core::subject_key::SubjectKey;
 use signet_core::time::UnixTime;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use signet_core::policy_set::PolicySet;
-use signet_core::signer::{CaKeyType, SoftwareSigner};
+use signet_core::signer::{CaKeyType, Signer as _, SoftwareSigner};
 use signet_core::time::UnixTime;
 
 use super::{Actor, Closed, LifeError, Node};

@@ -76,6 +76,14 @@ const SAYS: &[(&str, &str)] = &[
         "shares-do-not-open",
         "these key shares do not open the seal: at least one of them is wrong; all must be given again",
     ),
+    (
+        "signer-busy",
+        "the PKCS#11 token `signet` has too many signatures to make, try again in a moment",
+    ),
+    (
+        "signer-unavailable",
+        "(what holds the CA key, and why it does not sign)",
+    ),
     ("token-too-deep", "(that the token has too many ancestors)"),
     ("too-many-tokens", "(that the server holds as many tokens as it may)"),
 ];

@@ -19,5 +19,6 @@ mod openssh_hosts;
 mod openssh_refusals;
 mod openssh_users;
 mod operations;
+mod pkcs11;
 mod revoked_group;
 mod shared_certificate;
