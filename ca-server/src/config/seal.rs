@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use signet_core::toml_reader::TableReader;
 
+use super::AwsConfig;
 use crate::seal::SealKind;
 use crate::seal::passphrase::Source;
 
@@ -34,6 +35,8 @@ pub enum SealSettings {
         /// Where it comes from.
         source: Source,
     },
+    /// A key in AWS KMS.
+    AwsKms(AwsConfig),
 }
 
 impl SealSettings {
@@ -44,6 +47,7 @@ impl SealSettings {
             Self::KeyFile { .. } => SealKind::KeyFile,
             Self::Shamir => SealKind::Shamir,
             Self::Passphrase { .. } => SealKind::Passphrase,
+            Self::AwsKms(_) => SealKind::AwsKms,
         }
     }
 }
@@ -60,31 +64,33 @@ impl SealConfig {
         }
     }
 
-    pub(super) fn read(top: &TableReader<'_>, base: &Path, data: &Path) -> Self {
+    pub(super) fn read(top: &TableReader<'_>, base: &Path, data: &Path, server: &str) -> Self {
         let Some(section) = top.table("seal") else {
             return Self::in_data(data);
         };
         Self {
-            current: settings(&section, base, data),
+            current: settings(&section, base, data, server),
             previous: section
                 .table("previous")
-                .map(|previous| settings(&previous, base, data)),
+                .map(|previous| settings(&previous, base, data, server)),
         }
     }
 }
 
-fn settings(section: &TableReader<'_>, base: &Path, data: &Path) -> SealSettings {
+fn settings(section: &TableReader<'_>, base: &Path, data: &Path, server: &str) -> SealSettings {
     let kinds = [
         (SealKind::KeyFile.as_str(), SealKind::KeyFile),
         (SealKind::Shamir.as_str(), SealKind::Shamir),
         (SealKind::Passphrase.as_str(), SealKind::Passphrase),
+        (SealKind::AwsKms.as_str(), SealKind::AwsKms),
     ];
     match section.word("type", &kinds).unwrap_or(SealKind::KeyFile) {
         SealKind::Shamir => SealSettings::Shamir,
         SealKind::Passphrase => SealSettings::Passphrase {
             source: source(section, base),
         },
-        SealKind::KeyFile | SealKind::AwsKms | SealKind::Pkcs11 | SealKind::Kmip => SealSettings::KeyFile {
+        SealKind::AwsKms => SealSettings::AwsKms(AwsConfig::read_seal(section, server)),
+        SealKind::KeyFile | SealKind::Pkcs11 | SealKind::Kmip => SealSettings::KeyFile {
             path: section
                 .string("path")
                 .map_or_else(|| data.join(KEY_FILE), |path| base.join(path)),
