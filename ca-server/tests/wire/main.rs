@@ -8,6 +8,7 @@
     reason = "a test fails by panicking; .clippy.toml allows it in #[test] functions, this in their helpers"
 )]
 
+mod custody;
 mod desk;
 mod guards;
 mod hostile;

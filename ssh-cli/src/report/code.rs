@@ -97,6 +97,22 @@ codes! {
     PoliciesNotSubset = "policies-not-subset",
     AlreadyInitialized = "already-initialized",
     MetricsLoopbackOnly = "metrics-loopback-only",
+    Sealed = "sealed",
+    NotInitialized = "not-initialized",
+    SealUnavailable = "seal-unavailable",
+    ShareInvalid = "share-invalid",
+    ShareNumbersInvalid = "share-numbers-invalid",
+    ShareDuplicate = "share-duplicate",
+    ShareOfAnotherSet = "share-of-another-set",
+    SharesDoNotOpen = "shares-do-not-open",
+    NoRecoveryKeys = "no-recovery-keys",
+    NotForThisSeal = "not-for-this-seal",
+    MigrationWaits = "migration-waits",
+    AlreadyInProgress = "already-in-progress",
+    NothingInProgress = "nothing-in-progress",
+    NonceWrong = "nonce-wrong",
+    OtpInvalid = "otp-invalid",
+    AgeKeysInvalid = "age-keys-invalid",
     LedgerUnavailable = "ledger-unavailable",
     Internal = "internal",
 }
@@ -107,8 +123,14 @@ impl ServerCode {
     pub const fn exit(self) -> Exit {
         match self {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,
-            Self::RateLimited | Self::LedgerUnavailable | Self::TooManyTokens | Self::LoginUnavailable => Exit::Later,
+            Self::RateLimited
+            | Self::LedgerUnavailable
+            | Self::TooManyTokens
+            | Self::LoginUnavailable
+            | Self::Sealed
+            | Self::SealUnavailable => Exit::Later,
             Self::Internal
+            | Self::NotInitialized
             | Self::CaKeyMissing
             | Self::NoSuchMount
             | Self::NoSuchPath
@@ -171,7 +193,20 @@ impl ServerCode {
             | Self::RootRequired
             | Self::PoliciesNotSubset
             | Self::AlreadyInitialized
-            | Self::MetricsLoopbackOnly => Exit::Refused,
+            | Self::MetricsLoopbackOnly
+            | Self::ShareInvalid
+            | Self::ShareNumbersInvalid
+            | Self::ShareDuplicate
+            | Self::ShareOfAnotherSet
+            | Self::SharesDoNotOpen
+            | Self::NoRecoveryKeys
+            | Self::NotForThisSeal
+            | Self::MigrationWaits
+            | Self::AlreadyInProgress
+            | Self::NothingInProgress
+            | Self::NonceWrong
+            | Self::OtpInvalid
+            | Self::AgeKeysInvalid => Exit::Refused,
         }
     }
 
@@ -255,6 +290,26 @@ impl ServerCode {
             Self::PoliciesNotSubset => "leave out the policies that your own token lacks",
             Self::AlreadyInitialized => "nothing is left to do; log in",
             Self::MetricsLoopbackOnly => "ask from the machine itself, or /v1/sys/metrics with a token",
+            Self::Sealed => "the authority's seal is closed: `signet operator status` says what it waits for",
+            Self::NotInitialized => "run `signet operator init` once, and keep what it prints",
+            Self::SealUnavailable => "what opens the seal cannot be reached; it is tried again by itself",
+            Self::ShareInvalid => "copy the key share again, whole, as it was printed",
+            Self::ShareNumbersInvalid => "give -key-shares and -key-threshold such as 5 and 3",
+            Self::ShareDuplicate => "another holder has to give theirs",
+            Self::ShareOfAnotherSet => "use the share of the newest split: each rekey makes the older ones void",
+            Self::SharesDoNotOpen => "begin again with all shares; if it stays, try another subset of the holders",
+            Self::NoRecoveryKeys => {
+                "make recovery keys while it is open: `signet operator rekey -init -target=recovery`"
+            }
+            Self::NotForThisSeal => {
+                "`signet operator status` shows the seal: shamir has key shares, all others recovery keys"
+            }
+            Self::MigrationWaits => "use `signet operator migrate` in the place of unseal",
+            Self::AlreadyInProgress => "finish it or cancel it (`-status` shows it, `-cancel` ends it)",
+            Self::NothingInProgress => "start with -init",
+            Self::NonceWrong => "give the -nonce that -init printed; `-status` shows it",
+            Self::OtpInvalid => "leave -otp out: the server then makes one",
+            Self::AgeKeysInvalid => "give one age recipient (age1…) for each share, in the order of their holders",
             Self::LedgerUnavailable => {
                 "the authority cannot record certificates now, so it issues none; tell whoever runs it"
             }
