@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::mounts::{Mount, MountError, Mounts};
 use crate::node::Node;
 use crate::seal::SealError;
+use crate::signer::KeySources;
 use crate::store::StoreError;
 use crate::tokens::{TokenError, Tokens};
 
@@ -65,7 +66,7 @@ impl Authority {
         let config = &foundation.config;
         let keyring = Arc::new(keyring);
         Ok(Arc::new(Self {
-            mounts: Mounts::open(Arc::clone(&keyring))?,
+            mounts: Mounts::open(Arc::clone(&keyring), &KeySources::of(config))?,
             tokens: Tokens::open(Arc::clone(&keyring), config.limits.tokens_max)?,
             ledger: foundation.ledger.clone(),
             login: Logins::new(config)?,

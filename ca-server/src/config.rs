@@ -5,6 +5,7 @@ pub mod auth;
 mod aws;
 mod hosts;
 mod limits;
+mod pkcs11;
 mod read;
 mod seal;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use auth::Auth;
 pub use aws::{AwsConfig, AwsEnvironment, ContainerAddress, EnvironmentKeys, region_of_arn, service_endpoint};
 pub use hosts::{Ec2, Hosts};
 pub use limits::Limits;
+pub use pkcs11::{CaKeyConfig, Pkcs11Config, Pkcs11Seal, Pkcs11Token, PinSource, TokenName, WrapMechanism};
 pub use seal::{SealConfig, SealSettings};
 
 /// Everything `signet.toml` says, checked.
@@ -91,6 +93,8 @@ pub struct MountConfig {
     pub description: String,
     /// The CA key to make; `None` leaves it to `config/ca`.
     pub ca_key_type: Option<CaKeyType>,
+    /// A CA key that lies elsewhere, in place of `ca_key_type`.
+    pub ca_key: Option<CaKeyConfig>,
     /// Seconds, for roles that say nothing.
     pub default_ttl: u64,
     /// Seconds, the mount's ceiling.
@@ -139,6 +143,7 @@ impl Config {
                 path: "ssh".to_owned(),
                 description: "SSH certificates".to_owned(),
                 ca_key_type: Some(CaKeyType::Ed25519),
+                ca_key: None,
                 default_ttl: SYSTEM_TTL_SECS,
                 max_ttl: SYSTEM_TTL_SECS,
             }],

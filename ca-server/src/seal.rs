@@ -4,6 +4,7 @@
 pub mod aws_kms;
 pub mod key_file;
 pub mod passphrase;
+pub mod pkcs11;
 pub mod shamir;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 use self::aws_kms::AwsKmsSeal;
 use self::key_file::KeyFileSeal;
 use self::passphrase::PassphraseSeal;
+use self::pkcs11::Pkcs11Seal;
 use crate::barrier::Barrier;
 use crate::config::SealSettings;
 use crate::random::{self, RandomFailed};
@@ -200,5 +202,6 @@ pub fn automatic(settings: &SealSettings) -> Result<Option<Arc<dyn Seal>>, SealE
         SealSettings::KeyFile { path } => Some(Arc::new(KeyFileSeal::new(path.clone()))),
         SealSettings::Passphrase { source } => Some(Arc::new(PassphraseSeal::new(source.clone()))),
         SealSettings::AwsKms(config) => Some(Arc::new(AwsKmsSeal::new(config)?)),
+        SealSettings::Pkcs11(settings) => Some(Arc::new(Pkcs11Seal::new(settings.clone()))),
     })
 }

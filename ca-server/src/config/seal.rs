@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use signet_core::toml_reader::TableReader;
 
 use super::AwsConfig;
+use super::Pkcs11Seal;
 use crate::seal::SealKind;
 use crate::seal::passphrase::Source;
 
@@ -37,6 +38,8 @@ pub enum SealSettings {
     },
     /// A key in AWS KMS.
     AwsKms(AwsConfig),
+    /// A key on a PKCS#11 token.
+    Pkcs11(Pkcs11Seal),
 }
 
 impl SealSettings {
@@ -48,6 +51,7 @@ impl SealSettings {
             Self::Shamir => SealKind::Shamir,
             Self::Passphrase { .. } => SealKind::Passphrase,
             Self::AwsKms(_) => SealKind::AwsKms,
+            Self::Pkcs11(_) => SealKind::Pkcs11,
         }
     }
 }
@@ -83,6 +87,7 @@ fn settings(section: &TableReader<'_>, base: &Path, data: &Path, server: &str) -
         (SealKind::Shamir.as_str(), SealKind::Shamir),
         (SealKind::Passphrase.as_str(), SealKind::Passphrase),
         (SealKind::AwsKms.as_str(), SealKind::AwsKms),
+        (SealKind::Pkcs11.as_str(), SealKind::Pkcs11),
     ];
     match section.word("type", &kinds).unwrap_or(SealKind::KeyFile) {
         SealKind::Shamir => SealSettings::Shamir,
@@ -90,7 +95,8 @@ fn settings(section: &TableReader<'_>, base: &Path, data: &Path, server: &str) -
             source: source(section, base),
         },
         SealKind::AwsKms => SealSettings::AwsKms(AwsConfig::read_seal(section, server)),
-        SealKind::KeyFile | SealKind::Pkcs11 | SealKind::Kmip => SealSettings::KeyFile {
+        SealKind::Pkcs11 => SealSettings::Pkcs11(Pkcs11Seal::read(section, base)),
+        SealKind::KeyFile | SealKind::Kmip => SealSettings::KeyFile {
             path: section
                 .string("path")
                 .map_or_else(|| data.join(KEY_FILE), |path| base.join(path)),

@@ -365,7 +365,15 @@ impl From<RandomFailed> for Problem {
 
 impl From<SignError> for Problem {
     fn from(error: SignError) -> Self {
-        Self::internal(&error)
+        match error {
+            SignError::Busy { .. } => Self::unavailable("signer-busy", error.to_string()),
+            SignError::Unavailable { .. } => Self::unavailable("signer-unavailable", error.to_string()),
+            SignError::Failed
+            | SignError::Algorithm { .. }
+            | SignError::ReadBack(_)
+            | SignError::TooLong(_)
+            | SignError::BadSignature { .. } => Self::internal(&error),
+        }
     }
 }
 
@@ -425,9 +433,9 @@ impl From<CustodyError> for Problem {
             CustodyError::NoRecoveryKeys => Self::refused("no-recovery-keys", error.to_string()),
             CustodyError::NotForShamir => Self::refused("not-for-this-seal", error.to_string()),
             CustodyError::NothingPending => Self::refused("nothing-in-progress", error.to_string()),
-            CustodyError::Seal(SealError::Unavailable { .. }) => {
-                Self::unavailable("seal-unavailable", error.to_string())
-            }
+            CustodyError::Seal(
+                SealError::Unavailable { .. } | SealError::Refused { .. } | SealError::Setup { .. },
+            ) => Self::unavailable("seal-unavailable", error.to_string()),
             CustodyError::SealLost
             | CustodyError::RowBroken
             | CustodyError::OtherSeal { .. }

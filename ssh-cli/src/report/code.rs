@@ -114,6 +114,8 @@ codes! {
     OtpInvalid = "otp-invalid",
     AgeKeysInvalid = "age-keys-invalid",
     LedgerUnavailable = "ledger-unavailable",
+    SignerBusy = "signer-busy",
+    SignerUnavailable = "signer-unavailable",
     Internal = "internal",
 }
 
@@ -125,6 +127,8 @@ impl ServerCode {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,
             Self::RateLimited
             | Self::LedgerUnavailable
+            | Self::SignerBusy
+            | Self::SignerUnavailable
             | Self::TooManyTokens
             | Self::LoginUnavailable
             | Self::Sealed
@@ -312,6 +316,10 @@ impl ServerCode {
             Self::AgeKeysInvalid => "give one age recipient (age1…) for each share, in the order of their holders",
             Self::LedgerUnavailable => {
                 "the authority cannot record certificates now, so it issues none; tell whoever runs it"
+            }
+            Self::SignerBusy => "the token that holds the CA key has too much to do; try again in a moment",
+            Self::SignerUnavailable => {
+                "the token or service that holds the CA key does not sign now; tell whoever runs the authority"
             }
             Self::Internal => "tell whoever runs the authority, with the request id",
         }

@@ -1,0 +1,130 @@
+//! CA keys as the store keeps them. A row begins with a word and a newline: the type of a software key, then its secret;
+//! or what else holds the key, then how to find it there. All rows are sealed.
+
+pub mod pkcs11;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use signet_core::signer::{SignError, Signer, SoftwareSigner};
+use zeroize::Zeroizing;
+
+use self::pkcs11::Pkcs11Signer;
+use crate::config::{CaKeyConfig, Config, Pkcs11Token, SealSettings, TokenName};
+
+/// What a row of a key on a token begins with.
+const PKCS11_WORD: &[u8] = b"pkcs11\n";
+
+/// What reaches the CA keys that lie elsewhere, as `signet.toml` describes it.
+#[derive(Debug, Default)]
+pub struct KeySources {
+    /// The token of each mount's own `ca_key`.
+    by_mount: HashMap<String, Pkcs11Token>,
+    /// All tokens that are described anywhere.
+    tokens: Vec<Pkcs11Token>,
+}
+
+impl KeySources {
+    /// All that the configuration names.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let own = |mount: &crate::config::MountConfig| match &mount.ca_key {
+            Some(CaKeyConfig::Pkcs11 { key, .. }) => Some((mount.path.clone(), key.token.clone())),
+            None => None,
+        };
+        let by_mount: HashMap<_, _> = config.mounts.iter().filter_map(own).collect();
+        let mut tokens: Vec<Pkcs11Token> = by_mount.values().cloned().collect();
+        for seal in [Some(&config.seal.current), config.seal.previous.as_ref()] {
+            if let Some(SealSettings::Pkcs11(seal)) = seal {
+                tokens.push(seal.key.token.clone());
+            }
+        }
+        Self { by_mount, tokens }
+    }
+
+    /// The token that a mount's key lies on.
+    fn token(&self, mount: &str, name: &TokenName) -> Option<&Pkcs11Token> {
+        let own = self.by_mount.get(mount).filter(|token| token.token == *name);
+        own.or_else(|| self.tokens.iter().find(|token| token.token == *name))
+    }
+}
+
+/// A CA key that can be stored.
+#[derive(Debug)]
+pub enum CaKey {
+    /// The secret is in the store.
+    Software(Arc<SoftwareSigner>),
+    /// The store says on which token it is.
+    Pkcs11(Arc<Pkcs11Signer>),
+}
+
+impl From<SoftwareSigner> for CaKey {
+    fn from(signer: SoftwareSigner) -> Self {
+        Self::Software(Arc::new(signer))
+    }
+}
+
+impl CaKey {
+    /// Takes a key into use that lies elsewhere, making it there if that is asked for. Waits for whoever holds it.
+    ///
+    /// # Errors
+    /// [`SignError::Unavailable`] saying what is wrong.
+    pub fn adopt(config: &CaKeyConfig) -> Result<Self, SignError> {
+        match config {
+            CaKeyConfig::Pkcs11 { key, key_type } => {
+                Pkcs11Signer::adopt(key, *key_type).map(|signer| Self::Pkcs11(Arc::new(signer)))
+            }
+        }
+    }
+
+    /// The row for the store.
+    ///
+    /// # Errors
+    /// [`SignError::Failed`] when a software key cannot be written out.
+    ///
+    /// # Security
+    /// Of a software key, the bytes are the key itself: seal them.
+    pub fn to_row(&self) -> Result<Zeroizing<Vec<u8>>, SignError> {
+        match self {
+            Self::Software(signer) => signer.to_secret(),
+            Self::Pkcs11(signer) => {
+                let mut row = Zeroizing::new(PKCS11_WORD.to_vec());
+                row.extend(signer.to_reference());
+                Ok(row)
+            }
+        }
+    }
+
+    /// Reads what [`Self::to_row`] wrote. A software key is tested; what lies elsewhere is asked in the background.
+    ///
+    /// # Errors
+    /// [`SignError::Failed`] when the row is none of ours.
+    pub fn from_row(row: &[u8], mount: &str, sources: &KeySources) -> Result<Self, SignError> {
+        match row.strip_prefix(PKCS11_WORD) {
+            Some(reference) => {
+                let find = |name: &TokenName| sources.token(mount, name);
+                Pkcs11Signer::from_reference(reference, find).map(|signer| Self::Pkcs11(Arc::new(signer)))
+            }
+            None => SoftwareSigner::from_secret(row).map(Self::from),
+        }
+    }
+
+    /// What signs with it.
+    #[must_use]
+    pub fn signer(&self) -> Arc<dyn Signer> {
+        match self {
+            Self::Software(signer) => Arc::<SoftwareSigner>::clone(signer),
+            Self::Pkcs11(signer) => Arc::<Pkcs11Signer>::clone(signer),
+        }
+    }
+}
+
+impl CaKeyConfig {
+    /// Whether a mount's signer is the one that is named here.
+    #[must_use]
+    pub fn names(&self, signer: &dyn Signer) -> bool {
+        match self {
+            Self::Pkcs11 { key, .. } => signer.place() == Some(pkcs11::place(&key.token.token, &key.key_label)),
+        }
+    }
+}
