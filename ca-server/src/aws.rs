@@ -9,7 +9,7 @@ mod sts;
 mod tests;
 mod transport;
 
-pub use self::runtime::wait_for;
+pub use self::runtime::{later, wait_for};
 
 /// Why AWS did not do it, by what is to be done. `Display` holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -33,6 +33,15 @@ pub fn wait_for<T: Send + 'static>(
     }
 }
 
+/// Does `work` on AWS's thread; nobody waits for it.
+///
+/// # Errors
+/// [`AwsError::Unavailable`] when there is no such thread.
+pub fn later(work: impl Future<Output = ()> + Send + 'static) -> Result<(), AwsError> {
+    runtime()?.spawn(work);
+    Ok(())
+}
+
 fn runtime() -> Result<&'static Runtime, AwsError> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     if let Some(runtime) = RUNTIME.get() {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use signet_core::toml_reader::TableReader;
@@ -79,6 +80,57 @@ impl AwsConfig {
         Self {
             encryption_context: context,
             ..Self::read(section)
+        }
+    }
+}
+
+/// A mount's CA key in KMS, and how much is asked of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsCaKey {
+    /// The key.
+    pub key: AwsConfig,
+    /// Signatures that are asked for at once, at most.
+    pub parallel: usize,
+    /// Requests that wait for their turn, at most.
+    pub queue: usize,
+    /// How long one signature may take, waiting included.
+    pub timeout: Duration,
+}
+
+impl Default for AwsCaKey {
+    fn default() -> Self {
+        Self {
+            key: AwsConfig {
+                key_id: String::new(),
+                region: None,
+                endpoint: None,
+                sts_endpoint: None,
+                profile: None,
+                encryption_context: BTreeMap::new(),
+            },
+            parallel: 32,
+            queue: 64,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl AwsCaKey {
+    /// Reads a mount's `ca_key = { type = "awskms", … }`.
+    #[must_use]
+    pub fn read(section: &TableReader<'_>) -> Self {
+        let usual = Self::default();
+        let count = |key, usual| {
+            let written = section.number(key, 1..=256);
+            written.and_then(|number| usize::try_from(number).ok()).unwrap_or(usual)
+        };
+        Self {
+            key: AwsConfig::read(section),
+            parallel: count("parallel", usual.parallel),
+            queue: count("queue", usual.queue),
+            timeout: section
+                .duration_secs("timeout", 1..=120)
+                .map_or(usual.timeout, Duration::from_secs),
         }
     }
 }
