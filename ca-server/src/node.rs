@@ -118,6 +118,15 @@ pub enum Actor {
     Caller(Box<Caller>),
 }
 
+impl Actor {
+    fn accessor(&self) -> Option<&str> {
+        match self {
+            Self::Server | Self::Address(_) => None,
+            Self::Caller(caller) => Some(caller.accessor()),
+        }
+    }
+}
+
 /// What `sys/init` makes, shown once.
 #[derive(Debug)]
 pub struct Initialised {

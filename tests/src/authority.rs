@@ -26,6 +26,8 @@ pub struct Authority {
     start: Vec<String>,
     port: u16,
     tls: bool,
+    /// Whether it may come up sealed or not initialised.
+    sealed: bool,
     folder: Workdir,
 }
 
@@ -55,6 +57,7 @@ impl Authority {
             start: start.into(),
             port,
             tls: false,
+            sealed: false,
             folder,
         }
         .started()
@@ -68,6 +71,17 @@ impl Authority {
 
     /// As [`Self::serve`], in a folder that may lie on a file system of its own.
     pub fn serve_in(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
+        Self::laid_out(folder, change, config).started()
+    }
+
+    /// As [`Self::serve`], for a server that comes up in whatever state its seal leaves it in, now and at each start.
+    pub fn serve_sealed(change: impl FnOnce(&Path), config: &str) -> Self {
+        let mut authority = Self::laid_out(Workdir::new(), change, config);
+        authority.sealed = true;
+        authority.started()
+    }
+
+    fn laid_out(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
         let (data, policies, port) = (folder.folder("data"), folder.folder("policies"), free_port());
         change(&policies);
         let text = format!(
@@ -84,9 +98,9 @@ impl Authority {
             start: start.into(),
             port,
             tls: true,
+            sealed: false,
             folder,
         }
-        .started()
     }
 
     /// Logs in as a CI job and gives its token.
@@ -104,6 +118,13 @@ impl Authority {
         self
     }
 
+    /// Edits `signet.toml`, for the next start.
+    pub fn reconfigure(&self, edit: impl FnOnce(String) -> String) {
+        let path = self.folder.path().join("signet.toml");
+        let text = std::fs::read_to_string(&path).expect("signet.toml");
+        write(&path, &edit(text));
+    }
+
     /// Starts the authority, again if it ran before, and waits until it answers.
     pub fn start(&mut self) {
         let mut child = self.spawn();
@@ -112,7 +133,8 @@ impl Authority {
             if let Some(status) = child.try_wait().expect("its state") {
                 panic!("signet-ca ended at once ({status}):\n{}", self.log());
             }
-            api.try_get("sys/health").filter(|answer| answer.status == 200)
+            api.try_get("sys/health")
+                .filter(|answer| self.sealed || answer.status == 200)
         });
         self.child = Some(child);
     }

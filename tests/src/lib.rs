@@ -10,6 +10,7 @@ pub mod issuing;
 pub mod keys;
 pub mod load;
 pub mod person;
+pub mod python;
 pub mod slides;
 pub mod ssh;
 pub mod sshd;

@@ -7,7 +7,7 @@ use crate::process::{environment, output, run, succeeds};
 use crate::report::line;
 
 /// A program and the Debian package that brings it.
-type Need = (&'static str, &'static str);
+pub(crate) type Need = (&'static str, &'static str);
 
 /// What the end-to-end tests and the demo start.
 pub(crate) const OPENSSH: &[Need] = &[

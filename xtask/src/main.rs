@@ -6,6 +6,7 @@ mod demo;
 mod fuzz;
 mod machine;
 mod process;
+mod python;
 mod report;
 mod suite;
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use crate::machine::{COMPILERS, OPENSSH, has_cargo_command, provide};
 use crate::process::{command, run as run_command};
+use crate::python::PYTHON;
 use crate::report::{line, step};
 
 /// Seconds that each fuzz target gets here; `cargo xtask fuzz` gives more.
@@ -15,7 +16,8 @@ const FUZZ_SECONDS: u32 = 5;
 /// # Errors
 /// The check that failed.
 pub(crate) fn run() -> crate::Chore {
-    step("programs", || provide(&[COMPILERS, OPENSSH]))?;
+    step("programs", || provide(&[COMPILERS, OPENSSH, PYTHON]))?;
+    step("Python packages", crate::python::provide)?;
     step("format", || run_command(&["cargo", "fmt", "--all", "--check"]))?;
     step("licences, sources and banned crates", deny)?;
     step("build", || {

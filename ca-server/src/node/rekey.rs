@@ -55,6 +55,8 @@ pub(super) struct Session {
     verify: bool,
     stage: Stage,
     started: Instant,
+    /// The accessor of the token that started it: who comes with it again means this one.
+    starter: Option<String>,
 }
 
 #[derive(Debug)]
@@ -187,6 +189,7 @@ impl Node {
                 recipients,
             },
             started: Instant::now(),
+            starter: actor.accessor().map(str::to_owned),
         };
         let status = session.status();
         *slot = Some(session);
@@ -246,7 +249,8 @@ impl Node {
     pub fn rekey_cancel(&self, target: Target, nonce: &str, actor: &Actor) -> Result<(), LifeError> {
         let mut slot = lock(self.slot(target));
         let Some(session) = slot.as_ref() else { return Ok(()) };
-        let unnamed = nonce.is_empty() && session.started.elapsed() >= NONCE_NEEDED;
+        let its_own = session.starter.is_some() && session.starter.as_deref() == actor.accessor();
+        let unnamed = nonce.is_empty() && (its_own || session.started.elapsed() >= NONCE_NEEDED);
         if nonce != session.nonce && !unnamed {
             return Err(LifeError::Nonce { what: WHAT });
         }
@@ -432,6 +436,7 @@ impl Node {
                 recovery: None,
             },
             started: Instant::now(),
+            starter: None,
         });
         Ok(())
     }

@@ -345,6 +345,9 @@ async fn cve_2025_4656_a_thousand_anonymous_starts_and_cancels_do_not_stop_an_op
         .await
         .refused(400, "share-of-another-set");
     assert_eq!(server.unsealed_with(&new[2..]).await.ok()["sealed"], false);
+    let line = ("PUT", "sys/rekey/init");
+    server.send(OPERATOR, &root, line, &begin).await.ok();
+    assert_eq!(server.send(OPERATOR, &root, cancel, &Value::Null).await.status, 204);
 }
 
 #[tokio::test]

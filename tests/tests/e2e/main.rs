@@ -1,6 +1,7 @@
 //! End-to-end tests, one program so that they run side by side. Each module is one promise seen from outside.
 
 mod crash;
+mod custody;
 mod first_login;
 mod full_disk;
 mod host_trust;
