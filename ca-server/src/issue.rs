@@ -11,6 +11,7 @@ use signet_core::signer::{SignError, Signer};
 
 use crate::authority::Authority;
 use crate::ledger::{IssueContext, IssuedCertificate, LedgerError};
+use crate::metrics::Metrics;
 use crate::mounts::Mount;
 use crate::random::{self, RandomFailed};
 
@@ -48,7 +49,7 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
     // 5. All fields decided, then signed.
     let serial = at.authority.ledger.reserve_serial()?;
     let plan = CertificatePlan::new(grant, serial, now, random::nonce32()?)?;
-    let certificate = sign(plan, signer).await?;
+    let certificate = sign(plan, signer, &at.authority.metrics).await?;
     // 6. No record, no certificate: only the ledger makes what may become an answer.
     let context = IssueContext {
         caller: at.caller,
@@ -61,12 +62,27 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
 
 /// Signs on this thread what takes microseconds; RSA and keys in hardware go elsewhere, so that they delay nobody else's
 /// answer.
-async fn sign(plan: CertificatePlan, signer: Arc<dyn Signer>) -> Result<SignedCertificate, IssueError> {
+async fn sign(
+    plan: CertificatePlan,
+    signer: Arc<dyn Signer>,
+    metrics: &Metrics,
+) -> Result<SignedCertificate, IssueError> {
     if !signer.is_slow() {
         return Ok(plan.sign(&*signer)?);
     }
+    let holder = signer.holder();
     let signing = tokio::task::spawn_blocking(move || plan.sign(&*signer));
-    Ok(signing.await.map_err(|_| SignError::Failed)??)
+    let signed = signing.await.map_err(|_| SignError::Failed)?;
+    metrics.slow_signature(
+        holder,
+        match &signed {
+            Ok(_) => "ok",
+            Err(SignError::Busy { .. }) => "busy",
+            Err(SignError::Unavailable { .. }) => "unavailable",
+            Err(_) => "failed",
+        },
+    );
+    Ok(signed?)
 }
 
 fn unknown_role(at: Counter<'_>) -> Denial {

@@ -29,6 +29,9 @@ pub struct Authority {
     /// Whether it may come up sealed or not initialised.
     sealed: bool,
     folder: Workdir,
+    environment: Vec<(String, String)>,
+    /// What `sys/health` answers when it is up.
+    health: u16,
 }
 
 impl Authority {
@@ -59,6 +62,8 @@ impl Authority {
             tls: false,
             sealed: false,
             folder,
+            environment: Vec::new(),
+            health: 200,
         }
         .started()
     }
@@ -71,6 +76,7 @@ impl Authority {
 
     /// As [`Self::serve`], in a folder that may lie on a file system of its own.
     pub fn serve_in(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
+<<<<<<< HEAD
         Self::laid_out(folder, change, config).started()
     }
 
@@ -82,6 +88,12 @@ impl Authority {
     }
 
     fn laid_out(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
+=======
+        Self::prepared(folder, change, config).started()
+    }
+
+    fn prepared(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
+>>>>>>> part-i
         let (data, policies, port) = (folder.folder("data"), folder.folder("policies"), free_port());
         change(&policies);
         let text = format!(
@@ -100,7 +112,34 @@ impl Authority {
             tls: true,
             sealed: false,
             folder,
+            environment: Vec::new(),
+            health: 200,
         }
+<<<<<<< HEAD
+=======
+    }
+
+    /// As [`Self::serve_in`], with variables in its environment, and up when `sys/health` answers with this status.
+    pub fn serve_with(
+        folder: Workdir,
+        change: impl FnOnce(&Path),
+        config: &str,
+        environment: &[(&str, &str)],
+        health: u16,
+    ) -> Self {
+        let mut authority = Self::prepared(folder, change, config);
+        authority.environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        authority.health = health;
+        authority.started()
+    }
+
+    /// From now on it is up when `sys/health` answers with this status.
+    pub fn expect_health(&mut self, status: u16) {
+        self.health = status;
+>>>>>>> part-i
     }
 
     /// Logs in as a CI job and gives its token.
@@ -133,10 +172,23 @@ impl Authority {
             if let Some(status) = child.try_wait().expect("its state") {
                 panic!("signet-ca ended at once ({status}):\n{}", self.log());
             }
+<<<<<<< HEAD
             api.try_get("sys/health")
                 .filter(|answer| self.sealed || answer.status == 200)
+=======
+            api.try_get("sys/health").filter(|answer| answer.status == self.health)
+>>>>>>> part-i
         });
         self.child = Some(child);
+    }
+
+    /// Starts the authority, which must end by itself, and gives what it printed meanwhile.
+    pub fn fails_to_start(&mut self) -> String {
+        let before = self.log().len();
+        let mut child = self.spawn();
+        let status = until("signet-ca to end", || child.try_wait().expect("its state"));
+        assert!(!status.success(), "it ended well:\n{}", self.log());
+        self.log().split_off(before)
     }
 
     /// Starts the authority and measures how long it takes to its first answer, asking without pause.
@@ -164,6 +216,7 @@ impl Authority {
         Command::new(ours("signet-ca"))
             .args(&self.start)
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)

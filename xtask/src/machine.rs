@@ -17,6 +17,9 @@ pub(crate) const OPENSSH: &[Need] = &[
     ("curl", "curl"),
 ];
 
+/// A token in software, and the spy that counts what is asked of it.
+pub(crate) const TOKENS: &[Need] = &[("softhsm2-util", "softhsm2"), ("pkcs11-tool", "opensc")];
+
 /// What compiles the C and C++ parts of the build (aws-lc, SQLite, libFuzzer).
 pub(crate) const COMPILERS: &[Need] = &[("cc", "gcc libc6-dev"), ("c++", "g++"), ("make", "make")];
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use crate::machine::{COMPILERS, OPENSSH, has_cargo_command, provide};
+use crate::machine::{COMPILERS, OPENSSH, TOKENS, has_cargo_command, provide};
 use crate::process::{command, run as run_command};
 use crate::python::PYTHON;
 use crate::report::{line, step};
@@ -16,7 +16,7 @@ const FUZZ_SECONDS: u32 = 5;
 /// # Errors
 /// The check that failed.
 pub(crate) fn run() -> crate::Chore {
-    step("programs", || provide(&[COMPILERS, OPENSSH, PYTHON]))?;
+    step("programs", || provide(&[COMPILERS, OPENSSH, PYTHON, TOKENS]))?;
     step("Python packages", crate::python::provide)?;
     step("format", || run_command(&["cargo", "fmt", "--all", "--check"]))?;
     step("licences, sources and banned crates", deny)?;

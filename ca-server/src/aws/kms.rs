@@ -60,8 +60,8 @@ pub struct PublicKey {
     pub spki: Vec<u8>,
     /// `SIGN_VERIFY` for keys that sign.
     pub usage: String,
-    /// ARN of the key.
-    pub key_arn: String,
+    /// ARN of the key, or its id.
+    pub key: String,
 }
 
 impl Kms {
@@ -100,6 +100,12 @@ impl Kms {
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.0.config.key_id
+    }
+
+    /// The region that is asked.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.0.region
     }
 
     /// The encryption context as configured.
@@ -150,7 +156,7 @@ impl Kms {
         Ok(PublicKey {
             spki: STANDARD.decode(answer.public_key).map_err(|_| odd("GetPublicKey"))?,
             usage: answer.key_usage,
-            key_arn: answer.key_id,
+            key: answer.key_id,
         })
     }
 

@@ -36,7 +36,8 @@ pub(super) struct Loaded {
     pub(super) pkcs11: Pkcs11,
     /// Sessions of an earlier generation are gone; their numbers may belong to others now.
     pub(super) generation: u64,
-    initialised: bool,
+    /// Why the module does not start, if it does not.
+    trouble: Option<TokenError>,
 }
 
 impl Module {
@@ -60,9 +61,9 @@ impl Module {
         let mut loaded = Loaded {
             pkcs11,
             generation: 0,
-            initialised: false,
+            trouble: None,
         };
-        loaded.initialise()?;
+        loaded.initialise();
         let module = Arc::new(Self {
             path,
             state: RwLock::new(loaded),
@@ -100,27 +101,27 @@ impl Module {
         };
         *renewed = Some(Instant::now());
         state.generation += 1;
-        if state.initialised {
-            state.initialised = false;
-            if let Err(error) = state.pkcs11.clone().finalize() {
-                tracing::warn!(module = %self.path.display(), %error, "a PKCS#11 module cannot be finalised");
-            }
+        if state.trouble.is_none()
+            && let Err(error) = state.pkcs11.clone().finalize()
+        {
+            tracing::warn!(module = %self.path.display(), %error, "a PKCS#11 module cannot be finalised");
         }
-        match state.initialise() {
-            Ok(()) => tracing::info!(module = %self.path.display(), "a PKCS#11 module was initialised anew"),
-            Err(error) => tracing::debug!(module = %self.path.display(), %error, "still not initialised"),
-        }
+        state.initialise();
+        tracing::debug!(module = %self.path.display(), trouble = ?state.trouble, "a PKCS#11 module was initialised anew");
     }
 }
 
 impl Loaded {
-    fn initialise(&mut self) -> Result<(), TokenError> {
-        match self.pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
-                self.initialised = true;
-                Ok(())
-            }
-            Err(error) => Err(TokenError::Away(format!("the PKCS#11 module does not start: {error}"))),
-        }
+    fn initialise(&mut self) {
+        let answer = self.pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+        self.trouble = match answer {
+            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => None,
+            Err(error) => Some(TokenError::Away(format!("the PKCS#11 module does not start: {error}"))),
+        };
+    }
+
+    /// Whether the module has started.
+    pub(super) fn started(&self) -> Result<(), TokenError> {
+        self.trouble.clone().map_or(Ok(()), Err)
     }
 }

@@ -40,6 +40,7 @@ impl Seat {
     ) -> Result<Self, TokenError> {
         let module = Module::at(&token.module)?;
         let loaded = module.enter();
+        loaded.started()?;
         let (slot, info) = find_token(&loaded.pkcs11, &token.token)?;
         let mechanisms = loaded.pkcs11.get_mechanism_list(slot)?;
         let session = loaded.pkcs11.open_ro_session_no_drop(slot)?;

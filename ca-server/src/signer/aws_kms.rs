@@ -53,8 +53,9 @@ enum Check {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Reference {
     public_key: String,
-    /// The key's ARN, so that an alias that moves takes no mount to another key.
+    /// The key's ARN or id, never an alias: one that moves must not take a mount to another key.
     key: String,
+    region: String,
     /// The alias that it was found by.
     #[serde(skip_serializing_if = "Option::is_none")]
     alias: Option<String>,
@@ -100,10 +101,11 @@ impl AwsKmsSigner {
         let kms = Kms::new(&config.key, environment, clock.clone()).map_err(|error| unavailable(name, &error))?;
         let asked = kms.clone();
         let found = wait_for(LOOK_LIMIT, async move { look(&asked).await });
-        let (public, arn) = found.map_err(|error| unavailable(name, &error))?;
+        let (public, key) = found.map_err(|error| unavailable(name, &error))?;
         let reference = Reference {
             public_key: public.line(),
-            key: arn,
+            key,
+            region: kms.region().to_owned(),
             alias: bare_key_id(name).is_none().then(|| name.clone()),
         };
         let signer = Self::new(public, reference, config, environment, clock)?;
@@ -147,6 +149,7 @@ impl AwsKmsSigner {
     ) -> Result<Self, SignError> {
         let key = AwsConfig {
             key_id: reference.key.clone(),
+            region: Some(reference.region.clone()),
             ..config.key.clone()
         };
         Ok(Self {
@@ -263,7 +266,7 @@ impl Signer for AwsKmsSigner {
     }
 }
 
-/// The public key of a key that signs, and its ARN.
+/// The public key of a key that signs, and the key's ARN or id.
 async fn look(kms: &Kms) -> Result<(SubjectKey, String), AwsError> {
     let answer = kms.public_key().await?;
     if answer.usage != "SIGN_VERIFY" {
@@ -271,9 +274,9 @@ async fn look(kms: &Kms) -> Result<(SubjectKey, String), AwsError> {
             "the key does not sign: make one with the usage SIGN_VERIFY".to_owned(),
         ));
     }
-    if bare_key_id(&answer.key_arn).is_none() || !answer.key_arn.starts_with("arn:") {
+    if bare_key_id(&answer.key).is_none() {
         return Err(AwsError::Unavailable(
-            "KMS answered GetPublicKey without the key's ARN".to_owned(),
+            "KMS answered GetPublicKey without the key's id".to_owned(),
         ));
     }
     let public = public_key::read(&answer.spki).ok_or_else(|| {
@@ -283,7 +286,7 @@ async fn look(kms: &Kms) -> Result<(SubjectKey, String), AwsError> {
                 .to_owned(),
         )
     })?;
-    Ok((public, answer.key_arn))
+    Ok((public, answer.key))
 }
 
 fn other_key(found: &SubjectKey, stored: &SubjectKey) -> String {

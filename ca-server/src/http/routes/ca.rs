@@ -1,7 +1,7 @@
 //! `<mount>/config/ca` and `<mount>/public_key`: the mount's CA key. Its private half goes in and never out.
 
 use serde_json::json;
-use signet_core::signer::{CaKeyType, ImportError, SignError, Signer, SoftwareSigner};
+use signet_core::signer::{CaKeyType, Condition, ImportError, SignError, Signer, SoftwareSigner};
 use zeroize::Zeroizing;
 
 use super::mount_of;
@@ -18,12 +18,23 @@ pub(super) fn public_key(ask: &Ask<'_>) -> Result<Reply, Problem> {
     Ok(Reply::text("text/plain", signer.public_line()))
 }
 
-/// `GET config/ca`.
+/// `GET config/ca`. Of a key that lies elsewhere also where, and whether it can be used now.
 pub(super) fn read(ask: &Ask<'_>) -> Result<Reply, Problem> {
     // Terraform's provider matches this text.
     let missing = || Problem::refused("ca-key-missing", "keys haven't been configured yet");
     let signer = mount_of(ask)?.signer().ok_or_else(missing)?;
-    Ok(Reply::data(json!({"public_key": signer.public_line()})))
+    let mut data = json!({"public_key": signer.public_line()});
+    if let (Some(place), Some(fields)) = (signer.place(), data.as_object_mut()) {
+        let (ready, reason) = match signer.condition() {
+            Condition::Ready => (true, String::new()),
+            Condition::NotReady { reason } => (false, reason),
+        };
+        fields.insert("holder".to_owned(), signer.holder().into());
+        fields.insert("place".to_owned(), place.into());
+        fields.insert("ready".to_owned(), ready.into());
+        fields.insert("reason".to_owned(), reason.into());
+    }
+    Ok(Reply::data(data))
 }
 
 /// `POST config/ca`: makes a CA key or imports one.
