@@ -20,10 +20,12 @@ use signet_core::signer::CaKeyType;
 use signet_core::toml_reader;
 
 pub use auth::Auth;
-pub use aws::{AwsCaKey, AwsConfig, AwsEnvironment, ContainerAddress, EnvironmentKeys, region_of_arn, service_endpoint};
+pub use aws::{
+    AwsCaKey, AwsConfig, AwsEnvironment, ContainerAddress, EnvironmentKeys, region_of_arn, service_endpoint,
+};
 pub use hosts::{Ec2, Hosts};
 pub use limits::Limits;
-pub use pkcs11::{CaKeyConfig, Pkcs11Config, Pkcs11Seal, Pkcs11Token, PinSource, TokenName, WrapMechanism};
+pub use pkcs11::{CaKeyConfig, PinSource, Pkcs11Config, Pkcs11Seal, Pkcs11Token, TokenName, WrapMechanism};
 pub use seal::{SealConfig, SealSettings};
 
 /// Everything `signet.toml` says, checked.

@@ -22,8 +22,8 @@ use crate::listener::{Listener, Serving};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reload::{read_policies, record_policy, reload};
-use crate::tls::{Tls, TlsError};
 use crate::signer::CaKey;
+use crate::tls::{Tls, TlsError};
 use crate::{http, logging, pkcs11};
 
 /// Runs the server that `config` describes, until SIGTERM.

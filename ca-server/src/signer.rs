@@ -152,7 +152,9 @@ impl CaKeyConfig {
     pub fn names(&self, signer: &dyn Signer) -> bool {
         match self {
             Self::Pkcs11 { key, .. } => signer.place() == Some(pkcs11::place(&key.token.token, &key.key_label)),
-            Self::AwsKms(key) => signer.place().is_some_and(|place| aws_kms::names(&key.key.key_id, &place)),
+            Self::AwsKms(key) => signer
+                .place()
+                .is_some_and(|place| aws_kms::names(&key.key.key_id, &place)),
         }
     }
 }

@@ -76,24 +76,24 @@ impl Authority {
 
     /// As [`Self::serve`], in a folder that may lie on a file system of its own.
     pub fn serve_in(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
-<<<<<<< HEAD
-        Self::laid_out(folder, change, config).started()
+        Self::prepared(folder, change, config).started()
     }
 
     /// As [`Self::serve`], for a server that comes up in whatever state its seal leaves it in, now and at each start.
     pub fn serve_sealed(change: impl FnOnce(&Path), config: &str) -> Self {
-        let mut authority = Self::laid_out(Workdir::new(), change, config);
+        Self::serve_sealed_in(&[], change, config)
+    }
+
+    /// As [`Self::serve_sealed`], with variables in its environment, which is empty otherwise.
+    pub fn serve_sealed_in(environment: &[(&str, &str)], change: impl FnOnce(&Path), config: &str) -> Self {
+        let mut authority = Self::prepared(Workdir::new(), change, config);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        authority.environment = environment.iter().map(owned).collect();
         authority.sealed = true;
         authority.started()
     }
 
-    fn laid_out(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
-=======
-        Self::prepared(folder, change, config).started()
-    }
-
     fn prepared(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
->>>>>>> part-i
         let (data, policies, port) = (folder.folder("data"), folder.folder("policies"), free_port());
         change(&policies);
         let text = format!(
@@ -115,8 +115,6 @@ impl Authority {
             environment: Vec::new(),
             health: 200,
         }
-<<<<<<< HEAD
-=======
     }
 
     /// As [`Self::serve_in`], with variables in its environment, and up when `sys/health` answers with this status.
@@ -139,7 +137,6 @@ impl Authority {
     /// From now on it is up when `sys/health` answers with this status.
     pub fn expect_health(&mut self, status: u16) {
         self.health = status;
->>>>>>> part-i
     }
 
     /// Logs in as a CI job and gives its token.
@@ -172,12 +169,8 @@ impl Authority {
             if let Some(status) = child.try_wait().expect("its state") {
                 panic!("signet-ca ended at once ({status}):\n{}", self.log());
             }
-<<<<<<< HEAD
             api.try_get("sys/health")
-                .filter(|answer| self.sealed || answer.status == 200)
-=======
-            api.try_get("sys/health").filter(|answer| answer.status == self.health)
->>>>>>> part-i
+                .filter(|answer| self.sealed || answer.status == self.health)
         });
         self.child = Some(child);
     }

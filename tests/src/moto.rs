@@ -35,9 +35,7 @@ out = {"key": key, "secret": secret, "role": "arn:aws:iam::123456789012:role/sig
 out["seal"] = kms.create_key()["KeyMetadata"]["Arn"]
 out["other_seal"] = kms.create_key()["KeyMetadata"]["Arn"]
 for spec in ["ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521", "RSA_2048", "RSA_3072", "RSA_4096"]:
-    tag = {"TagKey": "_custom_id_", "TagValue": "key-" + spec.lower().replace("_", "-")}
-    made = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY", Tags=[tag])["KeyMetadata"]
-    out["sign"][spec] = made["Arn"]
+    out["sign"][spec] = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
 try:
     sts = client("sts", key, secret)
     short = sts.assume_role(RoleArn=out["role"], RoleSessionName="signet-test")["Credentials"]
@@ -74,8 +72,9 @@ impl Moto {
     fn start(unchecked: Option<&str>) -> Self {
         let (folder, port) = (Workdir::new(), free_port());
         let log = std::fs::File::create(folder.path().join("moto.log")).expect("moto's log");
-        let mut command = Command::new(python::bin().join("moto_server"));
+        let mut command = Command::new(python::bin().join("python3"));
         command
+            .args(["-c", include_str!("moto.py")])
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .env_clear()
             .stdin(Stdio::null())
@@ -91,7 +90,9 @@ impl Moto {
             made: Value::Null,
             folder,
         };
-        until("moto to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+        until("moto to listen", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+        });
         let output = python::run(SETUP, &[&moto.address()]);
         assert!(
             output.status.success(),

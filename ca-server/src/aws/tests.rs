@@ -7,12 +7,17 @@ use std::sync::{Arc, Mutex};
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use signet_core::time::UnixTime;
+use zeroize::Zeroizing;
 
 use super::AwsError;
 use super::kms::Kms;
 use crate::clock::Clock;
 use crate::config::{AwsConfig, AwsEnvironment, ContainerAddress, EnvironmentKeys};
+use crate::seal::aws_kms::AwsKmsSeal;
+use crate::seal::{RootKey, Seal as _, SealError};
 
 const SECRET: &str = "canary-secret-access-key";
 const SESSION: &str = "canary-session-token";
@@ -425,4 +430,74 @@ async fn redirects_are_not_followed_and_long_answers_not_read() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("more than"), "{error}");
+}
+
+fn sealed_with(fake: &Fake, clock: Clock) -> AwsKmsSeal {
+    AwsKmsSeal::with(&config(fake), &keys(), clock).unwrap()
+}
+
+fn key_answer(number: u8, with_ciphertext: bool) -> (u16, String) {
+    let mut body = serde_json::json!({
+        "KeyId": "arn:aws:kms:eu-west-1:1:key/1234", "Plaintext": STANDARD.encode([number; 32]),
+    });
+    if with_ciphertext {
+        body["CiphertextBlob"] = STANDARD.encode(b"ciphertext").into();
+    }
+    (200, body.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_root_key_never_goes_to_kms_and_what_kms_says_decides_what_is_done() {
+    let mode: Arc<Mutex<Option<(u16, &str)>>> = Arc::default();
+    let says = Arc::clone(&mode);
+    let fake = Fake::new(move |seen, _| match *says.lock().unwrap() {
+        Some((status, code)) => (status, format!(r#"{{"__type":"{code}","message":"x"}}"#)),
+        None => key_answer(7, seen.header("x-amz-target").ends_with("GenerateDataKey")),
+    })
+    .await;
+    let seal = Arc::new(sealed_with(&fake, noon().0));
+    let root = [0x5a; 32];
+    let wrapping = Arc::clone(&seal);
+    let wrapped = blocking(move || wrapping.wrap(&RootKey::new(Zeroizing::new(root))))
+        .await
+        .unwrap();
+    let unwrap = |bytes: Vec<u8>| {
+        let seal = Arc::clone(&seal);
+        blocking(move || seal.unwrap(&bytes))
+    };
+    assert_eq!(unwrap(wrapped.clone()).await.unwrap().expose(), &root);
+    for seen in fake.seen("/") {
+        assert!(!seen.body.contains(&STANDARD.encode(root)), "{}", seen.body);
+    }
+    for (code, wanted) in [
+        ("DisabledException", "Refused"),
+        ("AccessDeniedException", "Refused"),
+        ("NotFoundException", "Refused"),
+        ("InvalidCiphertextException", "WrongKey"),
+        ("IncorrectKeyException", "WrongKey"),
+        ("KMSInternalException", "Unavailable"),
+    ] {
+        *mode.lock().unwrap() = Some((400, code));
+        let error = unwrap(wrapped.clone()).await.unwrap_err();
+        assert!(format!("{error:?}").starts_with(wanted), "{code}: {error:?}");
+    }
+    // Nothing that was altered opens, and KMS's answers do not tell what.
+    *mode.lock().unwrap() = None;
+    let text = String::from_utf8(wrapped).unwrap();
+    let mut damaged: serde_json::Value = serde_json::from_str(&text).unwrap();
+    damaged["root_key"] = STANDARD.encode([1; 60]).into();
+    for wrong in [
+        damaged.to_string(),
+        text.replace("key/1234", "key/5678"),
+        text.replace("\"version\":1", "\"version\":2"),
+        text.chars().take(40).collect(),
+        String::new(),
+    ] {
+        let error = unwrap(wrong.into_bytes()).await.unwrap_err();
+        assert!(matches!(error, SealError::WrongKey { .. }), "{error:?}");
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
 }

@@ -80,9 +80,7 @@ impl Pkcs11Config {
 
 fn count(section: &TableReader<'_>, key: &str, allowed: std::ops::RangeInclusive<u64>, usual: usize) -> usize {
     let written = section.number(key, allowed);
-    written
-        .and_then(|number| usize::try_from(number).ok())
-        .unwrap_or(usual)
+    written.and_then(|number| usize::try_from(number).ok()).unwrap_or(usual)
 }
 
 fn token(section: &TableReader<'_>) -> TokenName {
@@ -158,10 +156,7 @@ impl Pkcs11Seal {
             key: Pkcs11Config::read(section, base),
             mechanism: section.word(
                 "mechanism",
-                &[
-                    ("aes-gcm", WrapMechanism::AesGcm),
-                    ("rsa-oaep", WrapMechanism::RsaOaep),
-                ],
+                &[("aes-gcm", WrapMechanism::AesGcm), ("rsa-oaep", WrapMechanism::RsaOaep)],
             ),
         }
     }

@@ -133,7 +133,10 @@ fn mount(section: &TableReader<'_>, base: &Path) -> MountConfig {
     }
     let ca_key = section.table("ca_key").map(|key| CaKeyConfig::read(&key, base));
     if ca_key.is_some() && section.has("ca_key_type") {
-        section.wrong("ca_key_type", "give `ca_key_type` for a key in the store or `ca_key`, not both");
+        section.wrong(
+            "ca_key_type",
+            "give `ca_key_type` for a key in the store or `ca_key`, not both",
+        );
     }
     MountConfig {
         path,

@@ -433,9 +433,9 @@ impl From<CustodyError> for Problem {
             CustodyError::NoRecoveryKeys => Self::refused("no-recovery-keys", error.to_string()),
             CustodyError::NotForShamir => Self::refused("not-for-this-seal", error.to_string()),
             CustodyError::NothingPending => Self::refused("nothing-in-progress", error.to_string()),
-            CustodyError::Seal(
-                SealError::Unavailable { .. } | SealError::Refused { .. } | SealError::Setup { .. },
-            ) => Self::unavailable("seal-unavailable", error.to_string()),
+            CustodyError::Seal(SealError::Unavailable { .. } | SealError::Refused { .. } | SealError::Setup { .. }) => {
+                Self::unavailable("seal-unavailable", error.to_string())
+            }
             CustodyError::SealLost
             | CustodyError::RowBroken
             | CustodyError::OtherSeal { .. }

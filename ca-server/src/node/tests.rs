@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use signet_core::policy_set::PolicySet;
-use signet_core::signer::{CaKeyType, SoftwareSigner};
+use signet_core::signer::{CaKeyType, Signer as _, SoftwareSigner};
 use signet_core::time::UnixTime;
 
 use super::{Actor, Closed, LifeError, Node};

@@ -234,7 +234,9 @@ fn public_half(seat: &Seat, private: ObjectHandle, id: &[u8], label: &str) -> Re
     let mut told = tell(seat, private)?;
     if told.point.is_empty() && told.exponent.is_empty() {
         let public = public_object(seat, id, label)?.ok_or_else(|| {
-            TokenError::Setup(format!("the key `{label}` has no public half on the token; import it there"))
+            TokenError::Setup(format!(
+                "the key `{label}` has no public half on the token; import it there"
+            ))
         })?;
         told = tell(seat, public)?;
     }
@@ -250,13 +252,12 @@ fn public_half(seat: &Seat, private: ObjectHandle, id: &[u8], label: &str) -> Re
     } else {
         return Err(unusable("is of a type that signs no certificates"));
     };
-    public_key(parts).map_err(|_| unusable("has a public half that OpenSSH does not take (RSA needs 2048 to 8192 bits)"))
+    public_key(parts)
+        .map_err(|_| unusable("has a public half that OpenSSH does not take (RSA needs 2048 to 8192 bits)"))
 }
 
 fn curve_point(told: &Told) -> Option<PublicParts<'_>> {
-    let nist = |curve, length| {
-        unwrapped(&told.point, length).map(|point| PublicParts::Ecdsa { curve, point })
-    };
+    let nist = |curve, length| unwrapped(&told.point, length).map(|point| PublicParts::Ecdsa { curve, point });
     match told.parameters.as_slice() {
         P256 => nist("nistp256", 65),
         P384 => nist("nistp384", 97),

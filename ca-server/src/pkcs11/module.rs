@@ -44,7 +44,10 @@ impl Module {
     /// The module at a path, loaded if it is not yet.
     pub(super) fn at(path: &Path) -> Result<Arc<Self>, TokenError> {
         let path = std::fs::canonicalize(path).map_err(|error| {
-            TokenError::Setup(format!("the PKCS#11 module `{}` cannot be loaded: {error}", path.display()))
+            TokenError::Setup(format!(
+                "the PKCS#11 module `{}` cannot be loaded: {error}",
+                path.display()
+            ))
         })?;
         let place = {
             let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +59,10 @@ impl Module {
             return Ok(Arc::clone(module));
         }
         let pkcs11 = Pkcs11::new(&path).map_err(|error| {
-            TokenError::Setup(format!("the PKCS#11 module `{}` cannot be loaded: {error}", path.display()))
+            TokenError::Setup(format!(
+                "the PKCS#11 module `{}` cannot be loaded: {error}",
+                path.display()
+            ))
         })?;
         let mut loaded = Loaded {
             pkcs11,
@@ -113,7 +119,9 @@ impl Module {
 
 impl Loaded {
     fn initialise(&mut self) {
-        let answer = self.pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+        let answer = self
+            .pkcs11
+            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
         self.trouble = match answer {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => None,
             Err(error) => Some(TokenError::Away(format!("the PKCS#11 module does not start: {error}"))),

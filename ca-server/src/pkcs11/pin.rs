@@ -50,9 +50,7 @@ fn credential(name: &str) -> Result<Zeroizing<String>, TokenError> {
     let mut text = Zeroizing::new(String::with_capacity(8192));
     File::open(&path)
         .and_then(|file| file.take(8000).read_to_string(&mut text))
-        .map_err(|error| {
-            TokenError::Setup(format!("the credential `{}` cannot be read: {error}", path.display()))
-        })?;
+        .map_err(|error| TokenError::Setup(format!("the credential `{}` cannot be read: {error}", path.display())))?;
     Ok(text)
 }
 

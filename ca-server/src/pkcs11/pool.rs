@@ -293,7 +293,10 @@ impl Shared {
 
     /// Sees to it that there is a session; `true` if it was opened now.
     fn sit(&self, place: &mut Option<Seat>) -> Result<bool, TokenError> {
-        if place.as_ref().is_some_and(|seat| seat.epoch == self.epoch.load(Ordering::SeqCst)) {
+        if place
+            .as_ref()
+            .is_some_and(|seat| seat.epoch == self.epoch.load(Ordering::SeqCst))
+        {
             return Ok(false);
         }
         *place = None;

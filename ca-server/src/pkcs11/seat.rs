@@ -193,7 +193,9 @@ fn refusal(rv: RvError, token: &str) -> String {
         RvError::UserAnotherAlreadyLoggedIn => {
             format!("another user (its security officer) is logged in to the token `{token}`")
         }
-        other => format!("the token `{token}` refuses to log in ({other:?}); it is not tried again, lest the token locks"),
+        other => {
+            format!("the token `{token}` refuses to log in ({other:?}); it is not tried again, lest the token locks")
+        }
     }
 }
 

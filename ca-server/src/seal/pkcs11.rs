@@ -335,7 +335,9 @@ fn gcm(
 }
 
 fn encrypt(public: &SubjectKey, how: How, root: &[u8; 32]) -> Option<Vec<u8>> {
-    let KeyKind::Rsa { .. } = public.kind() else { return None };
+    let KeyKind::Rsa { .. } = public.kind() else {
+        return None;
+    };
     let (exponent, modulus) = wire::rsa_numbers(public)?;
     let components = RsaPublicKeyComponents {
         n: modulus,

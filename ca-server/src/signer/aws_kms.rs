@@ -328,7 +328,9 @@ const fn order_bytes(kind: KeyKind) -> Option<usize> {
 fn fixed(der: &[u8], length: usize) -> Option<Vec<u8>> {
     let any = AnyRef::from_der(der).ok()?;
     let (r, s) = any
-        .sequence(|reader| Ok::<_, x509_cert::der::Error>((reader.decode::<UintRef<'_>>()?, reader.decode::<UintRef<'_>>()?)))
+        .sequence(|reader| {
+            Ok::<_, x509_cert::der::Error>((reader.decode::<UintRef<'_>>()?, reader.decode::<UintRef<'_>>()?))
+        })
         .ok()?;
     let mut both = Vec::with_capacity(length * 2);
     for number in [r.as_bytes(), s.as_bytes()] {

@@ -203,7 +203,11 @@ impl Signer for Pkcs11Signer {
         });
         let bare = bare.map_err(|error| sign_error(pool, error))?;
         let Some(signature) = wire::verified(&self.public, algorithm, tbs, &bare)? else {
-            tracing::error!(token = pool.shown(), key = self.key_label, "a signature does not verify");
+            tracing::error!(
+                token = pool.shown(),
+                key = self.key_label,
+                "a signature does not verify"
+            );
             return Err(SignError::BadSignature { holder: pool.shown() });
         };
         *self.check.lock().unwrap_or_else(PoisonError::into_inner) = Check::Good;
@@ -271,7 +275,9 @@ fn is_of_type(kind: KeyKind, wanted: CaKeyType) -> bool {
 /// The key of this label, which must be the one in the store.
 fn find_same(seat: &Seat, label: &str, public: &SubjectKey) -> Result<PrivateKey, TokenError> {
     let key = pkcs11::find_private(seat, label)?.ok_or_else(|| {
-        TokenError::Setup(format!("no private key with the label `{label}` is on the token any more"))
+        TokenError::Setup(format!(
+            "no private key with the label `{label}` is on the token any more"
+        ))
     })?;
     if key.public == *public {
         Ok(key)

@@ -29,7 +29,10 @@ fn each_key_type_is_made_signs_and_is_found_again() {
             signature::Verifier::verify(&key, b"text", &signature).unwrap();
             let sha512 = signer.sign(b"text", AlgorithmSigner::RsaSha512);
             if let CaKeyType::Rsa(_) = kind {
-                assert!(sha512.unwrap().windows(12).any(|text| text == b"rsa-sha2-512"), "{label}");
+                assert!(
+                    sha512.unwrap().windows(12).any(|text| text == b"rsa-sha2-512"),
+                    "{label}"
+                );
             } else {
                 assert!(matches!(sha512, Err(SignError::Algorithm { .. })), "{label}");
             }
@@ -44,7 +47,10 @@ fn each_key_type_is_made_signs_and_is_found_again() {
             } else {
                 CaKeyType::EcdsaP256
             };
-            assert!(Pkcs11Signer::adopt(&config, other).is_err(), "{label} is of another type");
+            assert!(
+                Pkcs11Signer::adopt(&config, other).is_err(),
+                "{label} is of another type"
+            );
             let began = Instant::now();
             for _ in 0..200 {
                 signer.sign(b"text", AlgorithmSigner::Default).unwrap();
@@ -58,17 +64,27 @@ fn each_key_type_is_made_signs_and_is_found_again() {
 fn a_wrong_label_module_or_key_is_told_and_does_not_sign() {
     with_token("keys::a_wrong_label_module_or_key_is_told_and_does_not_sign", |hsm| {
         let why = |config: &signet_ca::config::Pkcs11Config| {
-            Pkcs11Signer::adopt(config, CaKeyType::EcdsaP256).unwrap_err().to_string()
+            Pkcs11Signer::adopt(config, CaKeyType::EcdsaP256)
+                .unwrap_err()
+                .to_string()
         };
         let mut config = hsm.key("ca");
         config.create = false;
-        assert!(why(&config).contains("no private key with the label `ca`"), "{}", why(&config));
+        assert!(
+            why(&config).contains("no private key with the label `ca`"),
+            "{}",
+            why(&config)
+        );
         config.create = true;
         let signer = Pkcs11Signer::adopt(&config, CaKeyType::EcdsaP256).unwrap();
 
         let mut other = config.clone();
         other.token.token = signet_ca::config::TokenName::Label("nothing".to_owned());
-        assert!(why(&other).contains("no token with the label `nothing`"), "{}", why(&other));
+        assert!(
+            why(&other).contains("no token with the label `nothing`"),
+            "{}",
+            why(&other)
+        );
         let mut other = config.clone();
         other.token.module = "/usr/lib/no-such-module.so".into();
         assert!(why(&other).contains("cannot be loaded"), "{}", why(&other));

@@ -21,7 +21,9 @@ fn a_wrong_pin_is_tried_once_by_all_threads_together() {
                 for _ in 0..3 {
                     scope.spawn(|| {
                         let error = pool.ask(|_| Ok(())).unwrap_err();
-                        let TokenError::Refused(reason) = &error else { panic!("{error:?}") };
+                        let TokenError::Refused(reason) = &error else {
+                            panic!("{error:?}")
+                        };
                         assert!(reason.contains("is wrong; it is not tried again"), "{reason}");
                         assert!(!format!("{error:?} {pool:?}").contains("wrong\n"));
                     });
@@ -54,46 +56,52 @@ fn a_pin_that_others_can_read_is_not_used() {
         assert_eq!(hsm.calls("C_Login"), 0);
         std::fs::rename(&path, hsm.folder().join("elsewhere")).unwrap();
         std::thread::sleep(Duration::from_millis(600));
-        assert!(matches!(pool.ask(|_| Ok(())), Err(TokenError::Away(_))), "it may come later");
+        assert!(
+            matches!(pool.ask(|_| Ok(())), Err(TokenError::Away(_))),
+            "it may come later"
+        );
     });
 }
 
 #[test]
 fn a_token_that_hangs_fills_its_own_queue_and_holds_nobody_else() {
-    with_token("pool::a_token_that_hangs_fills_its_own_queue_and_holds_nobody_else", |hsm| {
-        let mut token = hsm.token();
-        token.timeout = Duration::from_secs(1);
-        let pool = pkcs11::pool(&token);
-        pool.ask(|_| Ok(())).unwrap();
-        let (busy, slow) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..16 {
-                scope.spawn(|| {
-                    let hang = |_: &mut pkcs11::Seat| {
-                        std::thread::sleep(Duration::from_secs(4));
-                        Ok(())
-                    };
-                    match pool.ask(hang) {
-                        Err(TokenError::Busy { .. }) => busy.fetch_add(1, Ordering::SeqCst),
-                        Err(TokenError::Slow { .. }) => slow.fetch_add(1, Ordering::SeqCst),
-                        other => panic!("{other:?}"),
-                    };
-                });
-            }
-        });
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-        let (busy, slow) = (busy.into_inner(), slow.into_inner());
-        assert_eq!(busy + slow, 16);
-        assert!(busy >= 10, "2 sessions and 4 in the queue: {busy} busy, {slow} slow");
-        // Both threads hang: who comes now need not wait.
-        let began = Instant::now();
-        assert!(matches!(pool.ask(|_| Ok(())), Err(TokenError::Slow { .. })));
-        assert!(began.elapsed() < Duration::from_millis(100));
-        // Those who gave up are passed over when it moves again.
-        std::thread::sleep(Duration::from_secs(5));
-        pool.ask(|_| Ok(())).unwrap();
-    });
+    with_token(
+        "pool::a_token_that_hangs_fills_its_own_queue_and_holds_nobody_else",
+        |hsm| {
+            let mut token = hsm.token();
+            token.timeout = Duration::from_secs(1);
+            let pool = pkcs11::pool(&token);
+            pool.ask(|_| Ok(())).unwrap();
+            let (busy, slow) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let began = Instant::now();
+            std::thread::scope(|scope| {
+                for _ in 0..16 {
+                    scope.spawn(|| {
+                        let hang = |_: &mut pkcs11::Seat| {
+                            std::thread::sleep(Duration::from_secs(4));
+                            Ok(())
+                        };
+                        match pool.ask(hang) {
+                            Err(TokenError::Busy { .. }) => busy.fetch_add(1, Ordering::SeqCst),
+                            Err(TokenError::Slow { .. }) => slow.fetch_add(1, Ordering::SeqCst),
+                            other => panic!("{other:?}"),
+                        };
+                    });
+                }
+            });
+            assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+            let (busy, slow) = (busy.into_inner(), slow.into_inner());
+            assert_eq!(busy + slow, 16);
+            assert!(busy >= 10, "2 sessions and 4 in the queue: {busy} busy, {slow} slow");
+            // Both threads hang: who comes now need not wait.
+            let began = Instant::now();
+            assert!(matches!(pool.ask(|_| Ok(())), Err(TokenError::Slow { .. })));
+            assert!(began.elapsed() < Duration::from_millis(100));
+            // Those who gave up are passed over when it moves again.
+            std::thread::sleep(Duration::from_secs(5));
+            pool.ask(|_| Ok(())).unwrap();
+        },
+    );
 }
 
 #[test]
@@ -115,7 +123,10 @@ fn a_token_that_is_pulled_and_put_back_signs_again() {
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
-            println!("round {round}: {refused} of 20 refused while away; {:?}", signer.condition());
+            println!(
+                "round {round}: {refused} of 20 refused while away; {:?}",
+                signer.condition()
+            );
             hsm.put_back();
             let began = Instant::now();
             while let Err(error) = sign() {

@@ -15,49 +15,59 @@ fn seal(hsm: &SoftHsm, label: &str, mechanism: Option<WrapMechanism>, create: bo
 
 #[test]
 fn the_root_key_opens_under_the_key_that_wrapped_it_and_no_other() {
-    with_token("seal::the_root_key_opens_under_the_key_that_wrapped_it_and_no_other", |hsm| {
-        let root = RootKey::new(Zeroizing::new([5; 32]));
-        for (label, mechanism, written) in [
-            ("aes", None, "\"aes-gcm\""),
-            ("rsa", Some(WrapMechanism::RsaOaep), "\"rsa-oaep-sha1\""),
-        ] {
-            let missing = seal(hsm, label, mechanism, false).wrap(&root).unwrap_err();
-            assert!(
-                matches!(&missing, SealError::Refused { reason, .. } if reason.contains("`create = true` makes one")),
-                "{missing}"
-            );
-            let first = seal(hsm, label, mechanism, true);
-            let wrapped = first.wrap(&root).unwrap();
-            let text = String::from_utf8(wrapped.clone()).unwrap();
-            assert!(text.contains(written) && text.contains(label), "{text}");
-            assert_ne!(first.wrap(&root).unwrap(), wrapped, "never the same twice");
-            let again = seal(hsm, label, mechanism, false);
-            assert_eq!(again.unwrap(&wrapped).unwrap().expose(), root.expose());
+    with_token(
+        "seal::the_root_key_opens_under_the_key_that_wrapped_it_and_no_other",
+        |hsm| {
+            let root = RootKey::new(Zeroizing::new([5; 32]));
+            for (label, mechanism, written) in [
+                ("aes", None, "\"aes-gcm\""),
+                ("rsa", Some(WrapMechanism::RsaOaep), "\"rsa-oaep-sha1\""),
+            ] {
+                let missing = seal(hsm, label, mechanism, false).wrap(&root).unwrap_err();
+                assert!(
+                    matches!(&missing, SealError::Refused { reason, .. } if reason.contains("`create = true` makes one")),
+                    "{missing}"
+                );
+                let first = seal(hsm, label, mechanism, true);
+                let wrapped = first.wrap(&root).unwrap();
+                let text = String::from_utf8(wrapped.clone()).unwrap();
+                assert!(text.contains(written) && text.contains(label), "{text}");
+                assert_ne!(first.wrap(&root).unwrap(), wrapped, "never the same twice");
+                let again = seal(hsm, label, mechanism, false);
+                assert_eq!(again.unwrap(&wrapped).unwrap().expose(), root.expose());
 
-            let other_label = format!("{label}-2");
-            let other = seal(hsm, &other_label, mechanism, true);
-            other.wrap(&root).unwrap();
-            assert!(matches!(other.unwrap(&wrapped), Err(SealError::WrongKey { .. })), "{label}");
-            // Somebody renames the blob's key.
-            let renamed = text.replace(&format!("\"{label}\""), &format!("\"{other_label}\""));
-            assert_ne!(renamed, text);
-            assert!(
-                matches!(other.unwrap(renamed.as_bytes()), Err(SealError::WrongKey { .. })),
-                "{label}"
-            );
-            for index in (0..wrapped.len()).step_by(if label == "rsa" { 7 } else { 1 }) {
-                let mut flipped = wrapped.clone();
-                flipped[index] ^= 1;
-                match first.unwrap(&flipped) {
-                    Err(SealError::WrongKey { .. }) => {}
-                    Err(other) => panic!("{label} byte {index}: {other}"),
-                    // The bits that base64 does not use, if the reader lets them be.
-                    Ok(opened) => assert_eq!(opened.expose(), root.expose(), "{label} byte {index}"),
+                let other_label = format!("{label}-2");
+                let other = seal(hsm, &other_label, mechanism, true);
+                other.wrap(&root).unwrap();
+                assert!(
+                    matches!(other.unwrap(&wrapped), Err(SealError::WrongKey { .. })),
+                    "{label}"
+                );
+                // Somebody renames the blob's key.
+                let renamed = text.replace(&format!("\"{label}\""), &format!("\"{other_label}\""));
+                assert_ne!(renamed, text);
+                assert!(
+                    matches!(other.unwrap(renamed.as_bytes()), Err(SealError::WrongKey { .. })),
+                    "{label}"
+                );
+                for index in (0..wrapped.len()).step_by(if label == "rsa" { 7 } else { 1 }) {
+                    let mut flipped = wrapped.clone();
+                    flipped[index] ^= 1;
+                    match first.unwrap(&flipped) {
+                        Err(SealError::WrongKey { .. }) => {}
+                        Err(other) => panic!("{label} byte {index}: {other}"),
+                        // The bits that base64 does not use, if the reader lets them be.
+                        Ok(opened) => assert_eq!(opened.expose(), root.expose(), "{label} byte {index}"),
+                    }
                 }
+                assert_eq!(
+                    first.unwrap(&wrapped).unwrap().expose(),
+                    root.expose(),
+                    "it still works"
+                );
             }
-            assert_eq!(first.unwrap(&wrapped).unwrap().expose(), root.expose(), "it still works");
-        }
-    });
+        },
+    );
 }
 
 #[test]

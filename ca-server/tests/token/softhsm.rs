@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use signet_ca::config::{Pkcs11Config, Pkcs11Token, PinSource, TokenName};
+use signet_ca::config::{PinSource, Pkcs11Config, Pkcs11Token, TokenName};
 
 pub(crate) const PIN: &str = "4711-0815";
 pub(crate) const LABEL: &str = "signet test";
@@ -28,12 +28,24 @@ pub(crate) fn with_token(test: &str, body: impl FnOnce(&SoftHsm)) {
     let conf = path.join("softhsm2.conf");
     std::fs::write(
         &conf,
-        format!("directories.tokendir = {}\nlog.level = ERROR\n", path.join("tokens").display()),
+        format!(
+            "directories.tokendir = {}\nlog.level = ERROR\n",
+            path.join("tokens").display()
+        ),
     )
     .unwrap();
     write_pin(path, PIN);
     let made = Command::new("softhsm2-util")
-        .args(["--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", "87654321"])
+        .args([
+            "--init-token",
+            "--free",
+            "--label",
+            LABEL,
+            "--pin",
+            PIN,
+            "--so-pin",
+            "87654321",
+        ])
         .env("SOFTHSM2_CONF", &conf)
         .output()
         .expect("softhsm2-util; type: apt-get install softhsm2 opensc");

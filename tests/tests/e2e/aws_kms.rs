@@ -51,7 +51,7 @@ fn closed(moto: &Moto, config: &str) -> Authority {
     let environment = [
         ("AWS_ACCESS_KEY_ID", moto.text("key")),
         ("AWS_SECRET_ACCESS_KEY", moto.text("secret")),
-        ("SIGNET_LOG", "trace"),
+        ("SIGNET_LOG", "trace,h2=off,hyper=off,rustls=off"),
     ];
     Authority::serve_sealed_in(&environment, team, config)
 }
@@ -73,8 +73,9 @@ fn make_role(root: &Api, mount: &str, algorithm: &str) {
 }
 
 /// Has a key certified at a mount and logs in with it.
-fn logs_in(root: &Api, mount: &str, signed_with: &str, folder: &Path) {
-    let key = KeyFile::ed25519(folder, &format!("{mount}-key"));
+fn logs_in(root: &Api, mount: &str, signed_with: &str) {
+    let folder = Workdir::new();
+    let key = KeyFile::ed25519(folder.path(), "key");
     let signed = root.sign(mount, "kms", &key.public_line(), &login_name());
     let certificate = key.put_certificate(signed.signed_key());
     let described = signet_tests::keys::describe(&certificate);
@@ -108,14 +109,24 @@ fn a_key_in_kms_unseals_the_server_after_a_kill_and_others_there_sign_for_sshd()
     let root = init(&authority);
     let folder = Workdir::new();
     for (path, _, signed_with) in KEYS {
-        make_role(&root, path, if *signed_with == "rsa-sha2-512" { "rsa-sha2-512" } else { "default" });
-        logs_in(&root, path, signed_with, folder.path());
+        make_role(
+            &root,
+            path,
+            if *signed_with == "rsa-sha2-512" {
+                "rsa-sha2-512"
+            } else {
+                "default"
+            },
+        );
+        logs_in(&root, path, signed_with);
     }
     authority.kill();
     authority.start();
-    until("the seal to open by itself", || (health(&authority) == 200).then_some(()));
+    until("the seal to open by itself", || {
+        (health(&authority) == 200).then_some(())
+    });
     for (path, _, signed_with) in KEYS {
-        logs_in(&root, path, signed_with, folder.path());
+        logs_in(&root, path, signed_with);
     }
 
     // Away at the start: sealed, with the reason, and open by itself when KMS is back.
@@ -126,14 +137,20 @@ fn a_key_in_kms_unseals_the_server_after_a_kill_and_others_there_sign_for_sshd()
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert!(answer.text.contains("KMS cannot be reached"), "{}", answer.text);
     relay.set(Way::Open);
-    until("the seal to open by itself", || (health(&authority) == 200).then_some(()));
-    logs_in(&root, "p256", "ecdsa-sha2-nistp256", folder.path());
+    until("the seal to open by itself", || {
+        (health(&authority) == 200).then_some(())
+    });
+    logs_in(&root, "p256", "ecdsa-sha2-nistp256");
 
     let log = authority.log();
     assert!(log.contains("awskms"), "the log of every level is there");
     for file in files_under(authority.folder().path()) {
         let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
-        assert!(!text.contains(moto.text("secret")), "the secret key is in {}", file.display());
+        assert!(
+            !text.contains(moto.text("secret")),
+            "the secret key is in {}",
+            file.display()
+        );
     }
 }
 
@@ -160,7 +177,12 @@ fn a_signer_that_is_slow_away_or_lies_gives_no_certificate_and_holds_up_no_other
         assert!(!lied.text.contains("cert-v01"), "{}", lied.text);
         relay.set(Way::Cut);
         let away = sign(path);
-        assert_eq!((away.status, &away.body["code"]), (503, &json!("signer-unavailable")), "{}", away.text);
+        assert_eq!(
+            (away.status, &away.body["code"]),
+            (503, &json!("signer-unavailable")),
+            "{}",
+            away.text
+        );
         relay.set(Way::Open);
         sign(path).signed_key();
     }
@@ -168,9 +190,15 @@ fn a_signer_that_is_slow_away_or_lies_gives_no_certificate_and_holds_up_no_other
 
     relay.set(Way::Held);
     let slowest = std::thread::scope(|scope| {
-        let held: Vec<_> = (0..120).map(|_| scope.spawn(|| (Instant::now(), sign("p256")))).collect();
+        let held: Vec<_> = (0..120)
+            .map(|_| scope.spawn(|| (Instant::now(), sign("p256"))))
+            .collect();
         // Wait until some of them hold every seat, then measure the neighbour.
-        until("a full queue", || held.iter().any(std::thread::ScopedJoinHandle::is_finished).then_some(()));
+        until("a full queue", || {
+            held.iter()
+                .any(std::thread::ScopedJoinHandle::is_finished)
+                .then_some(())
+        });
         let neighbour = (0..20).map(|_| {
             let begun = Instant::now();
             sign("ssh").signed_key();
@@ -184,7 +212,10 @@ fn a_signer_that_is_slow_away_or_lies_gives_no_certificate_and_holds_up_no_other
             assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
             codes.insert(answer.body["code"].as_str().expect("a code").to_owned());
         }
-        assert!(codes.contains("signer-busy") && codes.contains("signer-unavailable"), "{codes:?}");
+        assert!(
+            codes.contains("signer-busy") && codes.contains("signer-unavailable"),
+            "{codes:?}"
+        );
         slowest
     });
     assert!(slowest < Duration::from_secs(2), "a neighbour waited {slowest:?}");
@@ -196,25 +227,32 @@ fn a_signer_that_is_slow_away_or_lies_gives_no_certificate_and_holds_up_no_other
 fn another_key_under_the_same_id_is_refused_when_it_is_loaded() {
     let (moto, impostor) = (Moto::strict(), Moto::lenient());
     let relay = Relay::to(moto.port());
-    let config = seal(moto.text("seal"), &moto.address())
-        + &mount("p256", moto.signing_key("ECC_NIST_P256"), &relay.address());
+    let config =
+        seal(moto.text("seal"), &moto.address()) + &mount("p256", moto.signing_key("ECC_NIST_P256"), &relay.address());
     let mut authority = closed(&moto, &config);
     let root = init(&authority);
     let folder = Workdir::new();
     make_role(&root, "p256", "default");
     make_role(&root, "ssh", "default");
-    logs_in(&root, "p256", "ecdsa-sha2-nistp256", folder.path());
+    logs_in(&root, "p256", "ecdsa-sha2-nistp256");
     let before = root.ca_key("p256");
     authority.kill();
     relay.point_to(impostor.port());
     authority.start();
-    until("the seal to open by itself", || (health(&authority) == 200).then_some(()));
+    until("the seal to open by itself", || {
+        (health(&authority) == 200).then_some(())
+    });
     until("the key to be looked at", || {
         authority.log().contains("but the mount's CA key is").then_some(())
     });
     let key = KeyFile::ed25519(folder.path(), "subject").public_line();
     let refused = root.sign("p256", "kms", &key, &login_name());
-    assert_eq!((refused.status, &refused.body["code"]), (503, &json!("signer-unavailable")), "{}", refused.text);
+    assert_eq!(
+        (refused.status, &refused.body["code"]),
+        (503, &json!("signer-unavailable")),
+        "{}",
+        refused.text
+    );
     assert_eq!(root.ca_key("p256"), before, "hosts are told the key that they trust");
     root.sign("ssh", "kms", &key, &login_name()).signed_key();
 }
@@ -234,7 +272,9 @@ fn another_key_or_context_does_not_open_the_seal_and_nothing_is_lost() {
         let error = authority.fails_to_start();
         authority.reconfigure(|_| before.borrow().clone());
         authority.start();
-        until("the seal to open by itself", || (health(authority) == 200).then_some(()));
+        until("the seal to open by itself", || {
+            (health(authority) == 200).then_some(())
+        });
         error
     };
     let other = |text: &str| text.replace(moto.text("seal"), moto.text("other_seal"));
@@ -277,7 +317,9 @@ fn seals_with(environment: &[(&str, &str)], config: &str) {
     init(&authority);
     authority.kill();
     authority.start();
-    until("the seal to open by itself", || (health(&authority) == 200).then_some(()));
+    until("the seal to open by itself", || {
+        (health(&authority) == 200).then_some(())
+    });
 }
 
 #[test]
@@ -295,7 +337,10 @@ fn credentials_come_from_profiles_containers_and_instances_too() {
         ),
     );
     let file = profile.display().to_string();
-    seals_with(&[("AWS_SHARED_CREDENTIALS_FILE", &file), ("AWS_PROFILE", "signet")], &config);
+    seals_with(
+        &[("AWS_SHARED_CREDENTIALS_FILE", &file), ("AWS_PROFILE", "signet")],
+        &config,
+    );
 
     let document = moto.document("2099-01-01T00:00:00Z");
     let container = metadata(vec![("/v1/credentials", document.clone())]) + "/v1/credentials";

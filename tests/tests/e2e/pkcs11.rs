@@ -107,10 +107,9 @@ fn initialised(token: &Token, mounts: &str) -> (Authority, Api) {
     let config = format!("{mounts}{}", token.seal());
     let conf = token.environment();
     let mut authority = Authority::serve_with(Workdir::new(), |_| {}, &config, &[("SOFTHSM2_CONF", &conf)], 501);
-    let made = authority.anonymous().post(
-        "sys/init",
-        &json!({"recovery_shares": 1, "recovery_threshold": 1}),
-    );
+    let made = authority
+        .anonymous()
+        .post("sys/init", &json!({"recovery_shares": 1, "recovery_threshold": 1}));
     assert_eq!(made.status, 200, "{}", made.text);
     assert_eq!(made.body["recovery_keys"].as_array().expect("recovery keys").len(), 1);
     authority.expect_health(200);
@@ -165,7 +164,8 @@ fn sshd_accepts_certificates_of_every_key_type_on_a_token_and_the_store_opens_by
         lines
     );
     let key = KeyFile::ed25519(folder.path(), "again");
-    root.sign("p256", "login", &key.public_line(), &login_name()).signed_key();
+    root.sign("p256", "login", &key.public_line(), &login_name())
+        .signed_key();
     assert!(!authority.log().contains(PIN), "the PIN is in no log");
 
     // A server that starts while the token is away is sealed and says why; it opens when the token is back.
@@ -175,12 +175,16 @@ fn sshd_accepts_certificates_of_every_key_type_on_a_token_and_the_store_opens_by
     authority.start();
     let status = root.get("sys/seal-status");
     assert_eq!(status.body["sealed"], true, "{}", status.text);
-    assert_eq!(root.sign("p256", "login", &key.public_line(), &login_name()).status, 503);
+    assert_eq!(
+        root.sign("p256", "login", &key.public_line(), &login_name()).status,
+        503
+    );
     token.put_back();
     until("the seal to open by itself", || {
         root.try_get("sys/health").filter(|answer| answer.status == 200)
     });
-    root.sign("p256", "login", &key.public_line(), &login_name()).signed_key();
+    root.sign("p256", "login", &key.public_line(), &login_name())
+        .signed_key();
 }
 
 #[test]
@@ -192,10 +196,19 @@ fn a_wrong_pin_seals_is_not_tried_again_and_is_mended_by_sighup() {
     authority.expect_health(503);
     authority.start();
     let reason = || root.get("sys/health").text;
-    until("the PIN to be refused", || authority.log().contains("is wrong; it is not tried again").then_some(()));
+    until("the PIN to be refused", || {
+        authority
+            .log()
+            .contains("is wrong; it is not tried again")
+            .then_some(())
+    });
     std::thread::sleep(Duration::from_secs(3));
     let told = authority.log().matches("is wrong; it is not tried again").count();
-    assert!(told <= 3, "it is told once by each who asked, not in a loop: {}", authority.log());
+    assert!(
+        told <= 3,
+        "it is told once by each who asked, not in a loop: {}",
+        authority.log()
+    );
     assert!(!authority.log().contains("0000"), "{}", reason());
     token.write_pin(PIN);
     authority.signal(rustix::process::Signal::HUP);
@@ -276,7 +289,13 @@ fn a_token_that_is_pulled_in_the_middle_costs_no_certificate_and_no_other_mount(
     let held = held.into_inner().unwrap();
     let unique: HashSet<u64> = held.iter().copied().collect();
     assert_eq!(unique.len(), held.len(), "no two certificates have one serial");
-    let serial = |record: &Value| record["serial"].as_str().expect("a serial").parse::<u64>().expect("a number");
+    let serial = |record: &Value| {
+        record["serial"]
+            .as_str()
+            .expect("a serial")
+            .parse::<u64>()
+            .expect("a number")
+    };
     let recorded: HashSet<u64> = authority.records("issue").iter().map(serial).collect();
     let missing: Vec<&u64> = unique.difference(&recorded).collect();
     assert!(missing.is_empty(), "held but not recorded: {missing:?}");

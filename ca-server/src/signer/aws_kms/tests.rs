@@ -40,8 +40,16 @@ fn each_kind_of_key_is_asked_in_kms_own_words() {
         (CaKeyType::EcdsaP256, AlgorithmSigner::Default, "ECDSA_SHA_256"),
         (CaKeyType::EcdsaP384, AlgorithmSigner::Default, "ECDSA_SHA_384"),
         (CaKeyType::EcdsaP521, AlgorithmSigner::Default, "ECDSA_SHA_512"),
-        (CaKeyType::Rsa(RsaBits::B2048), AlgorithmSigner::Default, "RSASSA_PKCS1_V1_5_SHA_256"),
-        (CaKeyType::Rsa(RsaBits::B2048), AlgorithmSigner::RsaSha512, "RSASSA_PKCS1_V1_5_SHA_512"),
+        (
+            CaKeyType::Rsa(RsaBits::B2048),
+            AlgorithmSigner::Default,
+            "RSASSA_PKCS1_V1_5_SHA_256",
+        ),
+        (
+            CaKeyType::Rsa(RsaBits::B2048),
+            AlgorithmSigner::RsaSha512,
+            "RSASSA_PKCS1_V1_5_SHA_512",
+        ),
     ] {
         let key = SoftwareSigner::generate(kind).unwrap();
         let name = wire::algorithm_name(key.public_key().kind(), algorithm).unwrap();
