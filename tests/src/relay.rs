@@ -90,7 +90,7 @@ impl Relay {
             Way::Cut => drop(client.shutdown(Shutdown::Both)),
             Way::Held => {
                 std::thread::spawn(move || {
-                    std::thread::sleep(Duration::from_secs(60));
+                    std::thread::sleep(Duration::from_mins(1));
                     drop(client);
                 });
             }

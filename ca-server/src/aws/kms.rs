@@ -56,7 +56,7 @@ pub struct DataKey {
 /// A key pair's public half.
 #[derive(Debug)]
 pub struct PublicKey {
-    /// SubjectPublicKeyInfo in DER.
+    /// `SubjectPublicKeyInfo` in DER.
     pub spki: Vec<u8>,
     /// `SIGN_VERIFY` for keys that sign.
     pub usage: String,

@@ -107,7 +107,6 @@ fn a_key_in_kms_unseals_the_server_after_a_kill_and_others_there_sign_for_sshd()
     let mut authority = closed(&moto, &config);
     assert_eq!(health(&authority), 501, "it waits for `sys/init`");
     let root = init(&authority);
-    let folder = Workdir::new();
     for (path, _, signed_with) in KEYS {
         make_role(
             &root,

@@ -1,4 +1,4 @@
-//! From SubjectPublicKeyInfo in DER (RFC 5280, "Subject Public Key Info"), as KMS tells a public key, to OpenSSH's form.
+//! From `SubjectPublicKeyInfo` in DER (RFC 5280, "Subject Public Key Info"), as KMS tells a public key, to OpenSSH's form.
 
 use signet_core::signer::wire::{self, PublicParts};
 use signet_core::subject_key::SubjectKey;

@@ -69,11 +69,11 @@ mod tests {
         let (seat, _) = seats.take(Duration::from_secs(9)).unwrap();
         let begun = Instant::now();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| seats.take(Duration::from_secs(60)).is_some());
+            let waiting = scope.spawn(|| seats.take(Duration::from_mins(1)).is_some());
             while seats.lock().places > 0 {
                 std::thread::yield_now();
             }
-            assert!(seats.take(Duration::from_secs(60)).is_none(), "the queue is full");
+            assert!(seats.take(Duration::from_mins(1)).is_none(), "the queue is full");
             drop(seat);
             assert!(waiting.join().unwrap());
         });
