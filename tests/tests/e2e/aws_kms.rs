@@ -282,6 +282,23 @@ fn another_key_or_context_does_not_open_the_seal_and_nothing_is_lost() {
     assert!(ends(&mut authority, &context).contains("another key wrapped it"));
     let renamed = |text: &str| text.replace("name = \"signet-test\"", "name = \"stranger\"");
     assert!(ends(&mut authority, &renamed).contains("another key wrapped it"));
+
+    // The way to another key: the old one is described beside it for one start.
+    let old = seal(moto.text("seal"), &moto.address()).replace("[seal]", "[seal.previous]");
+    for migrates in [true, false] {
+        authority.kill();
+        authority.reconfigure(|text| {
+            if migrates {
+                other(&text) + &old
+            } else {
+                text.replace(&old, "")
+            }
+        });
+        authority.start();
+        until("the seal to open by itself", || {
+            (health(&authority) == 200).then_some(())
+        });
+    }
 }
 
 /// A service that answers each path with a text, for as long as the process lives.
