@@ -2,6 +2,7 @@
 //! is used, one that is unknown is refused. Also the one place that reads the environment.
 
 pub mod auth;
+mod aws;
 mod hosts;
 mod limits;
 mod pkcs11;
@@ -19,6 +20,9 @@ use signet_core::signer::CaKeyType;
 use signet_core::toml_reader;
 
 pub use auth::Auth;
+pub use aws::{
+    AwsCaKey, AwsConfig, AwsEnvironment, ContainerAddress, EnvironmentKeys, region_of_arn, service_endpoint,
+};
 pub use hosts::{Ec2, Hosts};
 pub use limits::Limits;
 pub use pkcs11::{CaKeyConfig, PinSource, Pkcs11Config, Pkcs11Seal, Pkcs11Token, TokenName, WrapMechanism};

@@ -1,6 +1,7 @@
 //! CA keys as the store keeps them. A row begins with a word and a newline: the type of a software key, then its secret;
 //! or what else holds the key, then how to find it there. All rows are sealed.
 
+pub mod aws_kms;
 pub mod pkcs11;
 
 use std::collections::HashMap;
@@ -9,11 +10,14 @@ use std::sync::Arc;
 use signet_core::signer::{SignError, Signer, SoftwareSigner};
 use zeroize::Zeroizing;
 
+use self::aws_kms::AwsKmsSigner;
 use self::pkcs11::Pkcs11Signer;
-use crate::config::{CaKeyConfig, Config, MountConfig, Pkcs11Token, SealSettings, TokenName};
+use crate::config::{AwsCaKey, CaKeyConfig, Config, MountConfig, Pkcs11Token, SealSettings, TokenName};
 
 /// What a row of a key on a token begins with.
 const PKCS11_WORD: &[u8] = b"pkcs11\n";
+/// What a row of a key in AWS KMS begins with.
+const AWS_KMS_WORD: &[u8] = b"awskms\n";
 
 /// What reaches the CA keys that lie elsewhere, as `signet.toml` describes it.
 #[derive(Debug, Default)]
@@ -22,15 +26,21 @@ pub struct KeySources {
     by_mount: HashMap<String, Pkcs11Token>,
     /// All tokens that are described anywhere.
     tokens: Vec<Pkcs11Token>,
+    /// The way to KMS of each mount's own `ca_key`.
+    aws_by_mount: HashMap<String, AwsCaKey>,
 }
 
 impl KeySources {
     /// All that the configuration names.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let own = |mount: &MountConfig| {
-            let CaKeyConfig::Pkcs11 { key, .. } = mount.ca_key.as_ref()?;
-            Some((mount.path.clone(), key.token.clone()))
+        let own = |mount: &MountConfig| match &mount.ca_key {
+            Some(CaKeyConfig::Pkcs11 { key, .. }) => Some((mount.path.clone(), key.token.clone())),
+            Some(CaKeyConfig::AwsKms(_)) | None => None,
+        };
+        let aws = |mount: &MountConfig| match &mount.ca_key {
+            Some(CaKeyConfig::AwsKms(key)) => Some((mount.path.clone(), key.clone())),
+            Some(CaKeyConfig::Pkcs11 { .. }) | None => None,
         };
         let by_mount: HashMap<_, _> = config.mounts.iter().filter_map(own).collect();
         let mut tokens: Vec<Pkcs11Token> = by_mount.values().cloned().collect();
@@ -39,7 +49,11 @@ impl KeySources {
                 tokens.push(seal.key.token.clone());
             }
         }
-        Self { by_mount, tokens }
+        Self {
+            by_mount,
+            tokens,
+            aws_by_mount: config.mounts.iter().filter_map(aws).collect(),
+        }
     }
 
     /// The token that a mount's key lies on.
@@ -56,6 +70,8 @@ pub enum CaKey {
     Software(Arc<SoftwareSigner>),
     /// The store says on which token it is.
     Pkcs11(Arc<Pkcs11Signer>),
+    /// The store says which key in KMS it is.
+    AwsKms(Arc<AwsKmsSigner>),
 }
 
 impl From<SoftwareSigner> for CaKey {
@@ -74,6 +90,7 @@ impl CaKey {
             CaKeyConfig::Pkcs11 { key, key_type } => {
                 Pkcs11Signer::adopt(key, *key_type).map(|signer| Self::Pkcs11(Arc::new(signer)))
             }
+            CaKeyConfig::AwsKms(key) => AwsKmsSigner::adopt(key).map(|signer| Self::AwsKms(Arc::new(signer))),
         }
     }
 
@@ -92,6 +109,11 @@ impl CaKey {
                 row.extend(signer.to_reference());
                 Ok(row)
             }
+            Self::AwsKms(signer) => {
+                let mut row = Zeroizing::new(AWS_KMS_WORD.to_vec());
+                row.extend(signer.to_reference());
+                Ok(row)
+            }
         }
     }
 
@@ -100,6 +122,10 @@ impl CaKey {
     /// # Errors
     /// [`SignError::Failed`] when the row is none of ours.
     pub fn from_row(row: &[u8], mount: &str, sources: &KeySources) -> Result<Self, SignError> {
+        if let Some(reference) = row.strip_prefix(AWS_KMS_WORD) {
+            let signer = AwsKmsSigner::from_reference(reference, sources.aws_by_mount.get(mount))?;
+            return Ok(Self::AwsKms(Arc::new(signer)));
+        }
         match row.strip_prefix(PKCS11_WORD) {
             Some(reference) => {
                 let find = |name: &TokenName| sources.token(mount, name);
@@ -115,6 +141,7 @@ impl CaKey {
         match self {
             Self::Software(signer) => Arc::<SoftwareSigner>::clone(signer),
             Self::Pkcs11(signer) => Arc::<Pkcs11Signer>::clone(signer),
+            Self::AwsKms(signer) => Arc::<AwsKmsSigner>::clone(signer),
         }
     }
 }
@@ -125,6 +152,9 @@ impl CaKeyConfig {
     pub fn names(&self, signer: &dyn Signer) -> bool {
         match self {
             Self::Pkcs11 { key, .. } => signer.place() == Some(pkcs11::place(&key.token.token, &key.key_label)),
+            Self::AwsKms(key) => signer
+                .place()
+                .is_some_and(|place| aws_kms::names(&key.key.key_id, &place)),
         }
     }
 }

@@ -161,6 +161,15 @@ impl Authority {
         self.child = Some(child);
     }
 
+    /// Starts the authority, which must end by itself, and gives what it printed meanwhile.
+    pub fn fails_to_start(&mut self) -> String {
+        let before = self.log().len();
+        let mut child = self.spawn();
+        let status = until("signet-ca to end", || child.try_wait().expect("its state"));
+        assert!(!status.success(), "it ended well:\n{}", self.log());
+        self.log().split_off(before)
+    }
+
     /// Starts the authority and measures how long it takes to its first answer, asking without pause.
     pub fn start_measured(&mut self) -> Duration {
         let api = self.anonymous();

@@ -6,6 +6,8 @@ use std::time::Duration;
 use signet_core::signer::CaKeyType;
 use signet_core::toml_reader::TableReader;
 
+use super::AwsCaKey;
+
 /// A token and how it is used.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pkcs11Token {
@@ -170,12 +172,16 @@ pub enum CaKeyConfig {
         /// Its type: what it must be, or what is made.
         key_type: CaKeyType,
     },
+    /// In AWS KMS, where it was made.
+    AwsKms(AwsCaKey),
 }
 
 impl CaKeyConfig {
-    /// Reads a mount's `ca_key = { type = "pkcs11", … }`.
+    /// Reads a mount's `ca_key = { type = "pkcs11", … }` or `{ type = "awskms", … }`.
     pub(super) fn read(section: &TableReader<'_>, base: &Path) -> Self {
-        section.only_word("type", "pkcs11");
+        if section.word("type", &[("pkcs11", false), ("awskms", true)]) == Some(true) {
+            return Self::AwsKms(AwsCaKey::read(section));
+        }
         let bits = section.number("key_bits", 0..=8192).unwrap_or(0);
         let word = section.required("key_type").unwrap_or_default();
         let key_type = CaKeyType::parse(&word, bits);

@@ -14,8 +14,8 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 
 pub(super) fn config(top: &TableReader<'_>, base: &Path) -> Config {
     let data = base.join(top.required("data").unwrap_or_default());
+    let name = top.string("name").unwrap_or_else(|| "signet".to_owned());
     Config {
-        name: top.string("name").unwrap_or_else(|| "signet".to_owned()),
         addresses: addresses(top),
         node: NodeId(
             top.number("node", 0..=65_535)
@@ -25,8 +25,9 @@ pub(super) fn config(top: &TableReader<'_>, base: &Path) -> Config {
         policies: top.string("policies").map(|folder| base.join(folder)),
         listen: listen(top),
         tls: tls(top, base),
-        seal: SealConfig::read(top, base, &data),
+        seal: SealConfig::read(top, base, &data, &name),
         data,
+        name,
         mounts: mounts(top, base),
         sinks: sinks(top, base),
         limits: Limits::read(top),

@@ -1,5 +1,6 @@
 //! End-to-end tests, one program so that they run side by side. Each module is one promise seen from outside.
 
+mod aws_kms;
 mod crash;
 mod custody;
 mod ec2_enrolment;
