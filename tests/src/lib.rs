@@ -16,6 +16,7 @@ pub mod load;
 pub mod network;
 pub mod packer;
 pub mod person;
+pub mod site;
 pub mod slides;
 pub mod ssh;
 pub mod sshd;
