@@ -251,7 +251,11 @@ fn a_host_takes_no_old_bundle_and_keeps_the_one_it_holds() {
         ("a clock that starts in 1970", at(0), 0, None),
     ];
     for (name, now, newest, error) in rows {
-        assert_eq!(VerifiedBundle::open(&text, &pinned, "ssh", now, newest).err(), error, "{name}");
+        assert_eq!(
+            VerifiedBundle::open(&text, &pinned, "ssh", now, newest).err(),
+            error,
+            "{name}"
+        );
     }
     let other = VerifiedBundle::open(&text, &pinned, "infra", NOW, 8).unwrap_err();
     assert_eq!(

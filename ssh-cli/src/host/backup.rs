@@ -105,7 +105,9 @@ impl Snapshot {
             let result = match self.files.get(&inside) {
                 // Its blocks are gone already; a last line that had no end before them has one now.
                 Some((mode, bytes)) if keep_main && inside == main => match files::read(&path) {
-                    Ok(Some(now)) if now.strip_suffix(b"\n") == Some(bytes.as_slice()) => files.put(&path, bytes, *mode),
+                    Ok(Some(now)) if now.strip_suffix(b"\n") == Some(bytes.as_slice()) => {
+                        files.put(&path, bytes, *mode)
+                    }
                     Ok(_) => Ok(false),
                     Err(error) => Err(error),
                 },

@@ -22,8 +22,8 @@ use super::files::{self, FOLDER, FileError, Files, PUBLIC};
 use super::layout::{BREAKGLASS_ACCOUNT, Layout};
 use super::proof::{self, Check, ProofError};
 use super::settings::{HostSettings, SettingsError};
-use super::state::State;
 use super::sshd::{Reload, Sshd, SshdError, SshdVersion, unit_options};
+use super::state::State;
 
 /// Where the trust comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -57,9 +57,7 @@ impl Glass {
         let (folder, person) = (Workdir::new(), Person::using("https://127.0.0.1:1"));
         let keys = folder.path().join("keys");
         let out = format!("-out={}", keys.display());
-        person
-            .run(&["breakglass", "new", &out, "-kdf-rounds=16"])
-            .succeeded();
+        person.run(&["breakglass", "new", &out, "-kdf-rounds=16"]).succeeded();
         let passphrase = |key: &str| {
             let page = std::fs::read_to_string(keys.join(format!("pages/{key}-passphrase.svg"))).unwrap();
             let secret = signet_cli::breakglass::page::secret_of(&page).unwrap();
@@ -136,10 +134,7 @@ impl TrustingHost {
         host.start_sshd();
         let anonymous = estate.authority.anonymous();
         host.write("/root/bundle", &anonymous.get("ssh/trust-bundle").text);
-        host.write(
-            "/root/bundle.pub",
-            &anonymous.get("ssh/trust-bundle/public_key").text,
-        );
+        host.write("/root/bundle.pub", &anonymous.get("ssh/trust-bundle/public_key").text);
         host.write("/root/token", &estate.host_token(&operator, tree.suite(), &["web"]));
         host.write("/root/breakglass.keys", &glass.document());
         host.copy_in(&estate.authority.tls_certificate(), "/etc/signet-tls.pem", 0o644);
@@ -249,7 +244,9 @@ fn on_each(hosts: &[TrustingHost], act: impl Fn(&TrustingHost) + Sync) {
 fn certify(estate: &Estate, folder: &Workdir) -> KeyFile {
     let agent = SshAgent::start(folder.path());
     let mut add = Command::new(system("ssh-add"));
-    add.env("SSH_AUTH_SOCK", agent.socket()).arg("-q").arg(estate.key_of("alice"));
+    add.env("SSH_AUTH_SOCK", agent.socket())
+        .arg("-q")
+        .arg(estate.key_of("alice"));
     assert!(add.status().unwrap().success());
     let alice = Person::using(&estate.authority.address())
         .with("SSH_AUTH_SOCK", agent.socket().to_str().unwrap())

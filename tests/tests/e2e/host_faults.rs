@@ -82,7 +82,8 @@ impl Followed {
     }
 
     fn put_back(&self) {
-        let script = "rm -rf /etc/ssh /var/lib/signet-host; cp -a /root/kept/ssh /etc; cp -a /root/kept/signet-host /var/lib";
+        let script =
+            "rm -rf /etc/ssh /var/lib/signet-host; cp -a /root/kept/ssh /etc; cp -a /root/kept/signet-host /var/lib";
         self.site.host.shell(script).succeeded();
     }
 }
@@ -257,7 +258,11 @@ fn what_is_offered_cut_off_stale_foreign_or_old_is_refused_and_the_last_good_one
         host.site.host.write("/root/older", &good);
         let ran = host.site.host.signet(&["host", "bake", "-bundle=/root/older"]);
         assert_eq!(ran.code, Some(3), "{tree}: {}", ran.stderr);
-        assert!(ran.stderr.contains("has seen version 9 already"), "{tree}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("has seen version 9 already"),
+            "{tree}: {}",
+            ran.stderr
+        );
         host.sync();
         assert_eq!(host.site.check().0, Some(0), "{tree}: {}", host.findings());
     });
@@ -296,12 +301,7 @@ fn a_power_cut_at_any_step_of_a_sync_leaves_both_ways_in_and_the_next_one_goes_o
                 host.site.opens("ubuntu", &of_next),
                 "{tree}, step {step}, then a whole sync"
             );
-            assert_eq!(
-                host.site.check().0,
-                Some(0),
-                "{tree}, step {step}: {}",
-                host.findings()
-            );
+            assert_eq!(host.site.check().0, Some(0), "{tree}, step {step}: {}", host.findings());
             host.put_back();
         }
         assert!(host.site.opens("ubuntu", &of_next) && !host.enters(), "{tree}");
@@ -319,11 +319,7 @@ fn a_full_disk_keeps_both_doors_open_and_the_next_sync_catches_up() {
         host.site.host.shell("cat /dev/zero > /filler 2>/dev/null || true");
         let ran = host.sync();
         assert_eq!(ran.code, Some(1), "{tree}: {}", ran.stderr);
-        assert!(
-            ran.stderr.contains("No space left on device"),
-            "{tree}: {}",
-            ran.stderr
-        );
+        assert!(ran.stderr.contains("No space left on device"), "{tree}: {}", ran.stderr);
         assert!(host.enters() && host.breaks_glass(), "{tree}: a full disk");
         let (code, said) = host.site.check();
         assert!(code.is_some_and(|code| code < 2), "{tree}: check runs: {said}");
