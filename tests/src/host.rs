@@ -68,7 +68,8 @@ impl Host {
         host.make_host_keys();
         if tree.openssh() >= (9, 8) {
             // A test that knocks with wrong keys would shut out the next test's right one for 15 s and more.
-            host.write("/etc/ssh/sshd_config.d/99-tests.conf", "PerSourcePenalties no\n");
+            let main = host.read("/etc/ssh/sshd_config");
+            host.write("/etc/ssh/sshd_config", &format!("{main}PerSourcePenalties no\n"));
         }
         host
     }
@@ -191,7 +192,7 @@ impl Host {
         });
     }
 
-    /// Ends sshd and every session it holds.
+    /// Ends sshd and every session it holds, and waits until the port is free for the next one.
     pub fn stop_sshd(&self) {
         // It is no error that none runs.
         self.run(&["pkill", "-9", "-x", "sshd|sshd-session|sshd-auth"]);
@@ -199,6 +200,10 @@ impl Host {
         if pid_file.exists() {
             std::fs::remove_file(pid_file).expect("sshd's pid file");
         }
+        // The kernel takes its time to close a killed process's port.
+        until("the host's sshd to be gone", || {
+            TcpStream::connect((self.address, 22)).is_err().then_some(())
+        });
     }
 
     /// Ends whatever process of the host has this name, as a power cut would.

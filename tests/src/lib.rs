@@ -19,6 +19,7 @@ pub mod packer;
 pub mod person;
 pub mod python;
 pub mod relay;
+pub mod site;
 pub mod slides;
 pub mod ssh;
 pub mod sshd;

@@ -171,11 +171,21 @@ async fn a_certificate_that_was_accepted_but_never_issued_is_an_alarm() {
         (
             "a plain key",
             with(&|login| {
+                "ED25519".clone_into(&mut login.key_type);
                 login.serial.clear();
                 login.ca_fingerprint.clear();
                 login.key_id.clear();
             }),
             None,
+        ),
+        (
+            "a certificate whose key ID leaves the log no room for its serial",
+            with(&|login| {
+                login.serial.clear();
+                login.ca_fingerprint.clear();
+                login.key_id = "x".repeat(800);
+            }),
+            Some("its serial and CA are not in the host's log"),
         ),
         (
             "a serial of the future",
@@ -190,7 +200,7 @@ async fn a_certificate_that_was_accepted_but_never_issued_is_an_alarm() {
         (
             "no serial",
             with(&|login| login.serial.clear()),
-            Some("no authority here gives such a serial"),
+            Some("its serial and CA are not in the host's log"),
         ),
         (
             "another key",
@@ -218,7 +228,7 @@ async fn a_certificate_that_was_accepted_but_never_issued_is_an_alarm() {
         site.authority
             .metrics
             .render()
-            .contains("signet_alarms_total{kind=\"certificate-never-issued\"} 5")
+            .contains("signet_alarms_total{kind=\"certificate-never-issued\"} 6")
     );
 
     let newest = || site.records("host-login").len() + site.records("alarm").len();
