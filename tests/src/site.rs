@@ -195,8 +195,8 @@ pub fn bundle_of(site: &Site, cas: &[&KeyFile], signer: &KeyFile, version: u64, 
         ],
         "bundle_keys": [signer.public_line()],
     });
-    let signed = format!("signet-trust-bundle-v1\n{content}\n");
-    let path = site.folder.write(&format!("bundle-{version}"), &signed);
+    let lines = format!("signet-trust-bundle-v1\n{content}\n");
+    let path = site.folder.write(&format!("bundle-{version}"), &lines);
     let status = Command::new(system("ssh-keygen"))
         .args(["-q", "-Y", "sign", "-n", "trust-bundle.signet", "-f"])
         .arg(signer.path())
@@ -204,7 +204,7 @@ pub fn bundle_of(site: &Site, cas: &[&KeyFile], signer: &KeyFile, version: u64, 
         .status();
     assert!(status.unwrap().success());
     let armor = format!("{}.sig", path.display());
-    let text = signed + &std::fs::read_to_string(&armor).unwrap();
+    let text = lines + &std::fs::read_to_string(&armor).unwrap();
     std::fs::remove_file(armor).unwrap();
     text
 }

@@ -1,9 +1,6 @@
 //! `signet host bake`, `check`, `why`, `scan` and `undo` on machines of each Debian release: what is baked opens for the right
 //! people, and no mistake, full disk or power cut locks everybody out.
 
-use std::process::Command;
-
-use signet_tests::binaries::system;
 use signet_tests::keys::KeyFile;
 use signet_tests::site::{Site, bundle, krl, on_each_release};
 use signet_tests::tree::Tree;
