@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod login;
 pub mod logout;
 pub mod man;
+pub mod revocations;
 pub mod revoke;
 pub mod roles;
 pub mod sign;
