@@ -3,6 +3,7 @@
 
 mod generate;
 mod import;
+pub mod wire;
 
 use std::fmt;
 
@@ -14,11 +15,11 @@ use aws_lc_rs::signature::{
     Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaKeyPair, UnparsedPublicKey,
     VerificationAlgorithm,
 };
-use ssh_encoding::Encode as _;
 use zeroize::Zeroizing;
 
 pub use self::generate::{GeneratedKey, generate_key_pair};
 pub use self::import::ImportError;
+use self::wire::{blob, ecdsa_blob, sha2_name};
 
 use crate::role::AlgorithmSigner;
 use crate::subject_key::SubjectKey;
@@ -142,6 +143,36 @@ pub enum SignError {
     /// The certificate is longer than hosts take.
     #[error("the certificate has {0} bytes, at most 16384 are issued")]
     TooLong(usize),
+    /// What holds the CA key has more to do than it gets done.
+    #[error("{holder} has too many signatures to make, try again in a moment")]
+    Busy {
+        /// What holds the key.
+        holder: String,
+    },
+    /// What holds the CA key is away, or refuses.
+    #[error("the CA key is not available: {reason}")]
+    Unavailable {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// What holds the CA key answered with something that is no signature of that key. Nobody gets it.
+    #[error("the signature that {holder} made does not verify under the CA's public key")]
+    BadSignature {
+        /// What holds the key.
+        holder: String,
+    },
+}
+
+/// How a signer fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It signs.
+    Ready,
+    /// It would not sign now.
+    NotReady {
+        /// Why, and what to do.
+        reason: String,
+    },
 }
 
 /// What holds a CA key and signs with it.
@@ -158,6 +189,21 @@ pub trait Signer: Send + Sync + fmt::Debug {
 
     /// Whether one signature takes milliseconds, so that it belongs off the network threads.
     fn is_slow(&self) -> bool;
+
+    /// What holds the key, in one word: `software`, `pkcs11`, `awskms`.
+    fn holder(&self) -> &'static str {
+        "software"
+    }
+
+    /// How it fares, as far as is known without asking anybody.
+    fn condition(&self) -> Condition {
+        Condition::Ready
+    }
+
+    /// The line of the CA's public key, newline-terminated, as `public_key` and `TrustedUserCAKeys` have it.
+    fn public_line(&self) -> String {
+        format!("{}\n", self.public_key().line())
+    }
 }
 
 /// A CA key in memory.
@@ -249,12 +295,6 @@ impl SoftwareSigner {
             .map_err(|_| SignError::Failed)
     }
 
-    /// The line of the CA's public key, newline-terminated, as `public_key` and `TrustedUserCAKeys` have it.
-    #[must_use]
-    pub fn public_line(&self) -> String {
-        format!("{}\n", self.public.line())
-    }
-
     /// The key for the store, where the barrier encrypts it: a type word, a newline, PKCS#8 (Ed25519, ECDSA) or PKCS#8 of
     /// RSA in DER.
     ///
@@ -308,16 +348,7 @@ impl Signer for SoftwareSigner {
                 other_algorithm(curve.ssh_key_name())?;
                 blob(curve.ssh_key_name(), &ecdsa_blob(&ecdsa_sign(key, tbs)?)?)
             }
-            SoftwareKey::Rsa(key) => {
-                // `default` is rsa-sha2-256 since Vault 1.10; SHA-1 is never made.
-                let (name, algorithm) = match algorithm {
-                    AlgorithmSigner::Default | AlgorithmSigner::RsaSha256 => {
-                        ("rsa-sha2-256", AlgorithmSigner::RsaSha256)
-                    }
-                    AlgorithmSigner::RsaSha512 => ("rsa-sha2-512", AlgorithmSigner::RsaSha512),
-                };
-                blob(name, &rsa_sign(key, algorithm, tbs)?)
-            }
+            SoftwareKey::Rsa(key) => blob(sha2_name(algorithm), &rsa_sign(key, algorithm, tbs)?),
         }
     }
 
@@ -342,33 +373,6 @@ fn rsa_sign(key: &RsaKeyPair, algorithm: AlgorithmSigner, text: &[u8]) -> Result
     key.sign(encoding, &SystemRandom::new(), text, &mut signature)
         .map_err(|_| SignError::Failed)?;
     Ok(signature)
-}
-
-fn blob(algorithm: &str, signature: &[u8]) -> Result<Vec<u8>, SignError> {
-    let mut out = Vec::with_capacity(8 + algorithm.len() + signature.len());
-    algorithm.encode(&mut out).map_err(|_| SignError::Failed)?;
-    signature.encode(&mut out).map_err(|_| SignError::Failed)?;
-    Ok(out)
-}
-
-/// r and s as two mpints (RFC 5656, "Signature Encoding").
-fn ecdsa_blob(fixed: &[u8]) -> Result<Vec<u8>, SignError> {
-    let (r, s) = fixed.split_at(fixed.len() / 2);
-    let mut out = Vec::with_capacity(fixed.len() + 10);
-    mpint(r, &mut out)?;
-    mpint(s, &mut out)?;
-    Ok(out)
-}
-
-fn mpint(number: &[u8], out: &mut Vec<u8>) -> Result<(), SignError> {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    let digits = number.split_at(zeros).1;
-    let mut positive = Vec::with_capacity(digits.len() + 1);
-    if digits.first().is_some_and(|byte| byte & 0x80 != 0) {
-        positive.push(0);
-    }
-    positive.extend_from_slice(digits);
-    positive.encode(out).map_err(|_| SignError::Failed)
 }
 
 #[cfg(test)]

@@ -6,26 +6,27 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use signet_core::mistake::Mistake;
 use signet_core::plan::MountLimits;
 use signet_core::policy_set::PolicySet;
 use signet_core::role::Role;
 
-use crate::barrier::Barrier;
 use crate::bundle::{BundleError, Bundles};
 use crate::certificates::Longest;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::custody::CustodyError;
+use crate::foundation::Foundation;
 use crate::keyring::{Keyring, KeyringError};
-use crate::ledger::{Ledger, LedgerOpenError};
+use crate::ledger::{Ledger, LedgerError, LedgerOpenError};
 use crate::login::{LoginSetupError, Logins};
 use crate::metrics::Metrics;
 use crate::mounts::{Mount, MountError, Mounts};
+use crate::node::Node;
 use crate::revocations::{RevocationError, Revocations};
-use crate::seal::{self, SealError};
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
+use crate::seal::SealError;
+use crate::signer::KeySources;
+use crate::store::StoreError;
 use crate::tokens::{TokenError, Tokens};
 
 /// An opened authority.
@@ -51,9 +52,10 @@ pub struct Authority {
     pub bundles: Bundles,
     /// The longest lifetime that was ever issued.
     pub longest: Longest,
-    policy: ArcSwap<PolicySet>,
-    /// Held as long as this process may write the data folder.
-    _lock: File,
+    /// What opens the secrets in the store.
+    pub keyring: Arc<Keyring>,
+    /// What it stands on.
+    pub foundation: Arc<Foundation>,
 }
 
 impl Authority {
@@ -62,13 +64,19 @@ impl Authority {
     /// # Errors
     /// [`OpenError`] saying what is wrong and with which file; nothing is changed or lost then.
     pub fn open(config: Config, policy: PolicySet, clock: Clock) -> Result<Arc<Self>, OpenError> {
-        let lock = prepare_data(&config.data)?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data.join("store.db"))?);
-        let barrier = barrier(&config.key_file, store.as_ref())?;
-        let keyring = Arc::new(Keyring::open(barrier, store)?);
-        let metrics = Metrics::new();
-        let mounts = Mounts::open(Arc::clone(&keyring))?;
-        let ledger = Ledger::open(&config.data, config.node, &config.sinks, clock.clone(), metrics.clone())?;
+        Node::start(Foundation::lay(config, policy, clock)?)?.opened()
+    }
+
+    /// Opens everything in a store whose seal is open.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is changed or lost then.
+    pub fn open_on(foundation: &Arc<Foundation>, keyring: Keyring) -> Result<Arc<Self>, OpenError> {
+        let config = &foundation.config;
+        let keyring = Arc::new(keyring);
+        let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::of(config))?;
+        let metrics = foundation.metrics.clone();
+        let ledger = foundation.ledger.clone();
         let allowed_secs = mounts.list().iter().map(|mount| mount.max_ttl()).max();
         Ok(Arc::new(Self {
             revocations: Revocations::open(Arc::clone(&keyring), &mounts, metrics.clone())?,
@@ -79,33 +87,32 @@ impl Authority {
                 allowed_secs.unwrap_or_default(),
             )?,
             mounts,
-            tokens: Tokens::open(keyring, config.limits.tokens_max)?,
+            tokens: Tokens::open(Arc::clone(&keyring), config.limits.tokens_max)?,
             ledger,
-            login: Logins::new(&config)?,
-            config: Arc::new(config),
-            clock,
+            login: Logins::new(config)?,
+            config: Arc::clone(config),
+            clock: foundation.clock.clone(),
             metrics,
-            policy: ArcSwap::from_pointee(policy),
-            _lock: lock,
+            keyring,
+            foundation: Arc::clone(foundation),
         }))
     }
 
     /// The policies in force. Take it once a request, so that one request sees one set.
     #[must_use]
     pub fn policy(&self) -> Arc<PolicySet> {
-        self.policy.load_full()
+        self.foundation.policy()
     }
 
     /// Puts a new set in force for every request that begins from now on.
     pub fn set_policy(&self, policy: PolicySet) {
-        self.policy.store(Arc::new(policy));
+        self.foundation.set_policy(policy);
     }
 
     /// The role `name` of a mount: files come before the API.
     #[must_use]
     pub fn role(&self, mount: &Mount, name: &str) -> Option<Arc<Role>> {
-        self.policy
-            .load()
+        self.policy()
             .role(mount.path(), name)
             .cloned()
             .or_else(|| mount.role(name))
@@ -115,12 +122,7 @@ impl Authority {
     #[must_use]
     pub fn role_names(&self, mount: &Mount) -> Vec<String> {
         let mut names = mount.role_names();
-        names.extend(
-            self.policy
-                .load()
-                .roles(mount.path())
-                .map(|role| role.name().to_owned()),
-        );
+        names.extend(self.policy().roles(mount.path()).map(|role| role.name().to_owned()));
         names.sort_unstable();
         names.dedup();
         names
@@ -138,7 +140,7 @@ impl Authority {
 }
 
 /// Makes the data folder if it is not there, asserts that only we can enter it, and takes its lock.
-fn prepare_data(data: &Path) -> Result<File, OpenError> {
+pub(crate) fn prepare_data(data: &Path) -> Result<File, OpenError> {
     let fail = |source| OpenError::Data {
         path: data.to_owned(),
         source,
@@ -166,14 +168,6 @@ fn prepare_data(data: &Path) -> Result<File, OpenError> {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| OpenError::InUse { path: data.to_owned() })?;
     Ok(lock)
-}
-
-/// The barrier of a store that has one; a new one for a new store. A store whose key file is missing never gets another.
-fn barrier(key_file: &Path, store: &dyn Store) -> Result<Barrier, OpenError> {
-    match seal::unseal(key_file) {
-        Err(SealError::Missing { .. }) if !Keyring::is_sealed(store)? => Ok(seal::create(key_file)?),
-        other => Ok(other?),
-    }
 }
 
 /// Why the authority cannot be opened.
@@ -204,9 +198,27 @@ pub enum OpenError {
     /// Policies have mistakes.
     #[error("the policies have {} mistake(s)", .0.len())]
     Policies(Vec<Mistake>),
-    /// The key file.
+    /// The seal refuses, or is set up wrongly.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The seal and the store do not go together.
+    #[error(transparent)]
+    Custody(#[from] CustodyError),
+    /// The seal stays closed.
+    #[error("the authority is sealed: {reason}")]
+    Sealed {
+        /// What it waits for.
+        reason: String,
+    },
+    /// The configured mounts.
+    #[error("the configured mounts cannot be made: {reason}")]
+    ConfiguredMounts {
+        /// Why.
+        reason: String,
+    },
+    /// The ledger cannot be written.
+    #[error(transparent)]
+    Record(#[from] LedgerError),
     /// The store.
     #[error("the store cannot be opened")]
     Store(#[from] StoreError),

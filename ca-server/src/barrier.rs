@@ -8,8 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::random::{self, RandomFailed};
 
-/// First byte of every sealed value; a later format gets another.
-const VERSION: u8 = 1;
+/// First byte of a value that is sealed under the one key there was before there were terms; also of wrapped keys.
+pub(crate) const VERSION: u8 = 1;
+/// First byte of a value that names its term.
+pub(crate) const VERSION_TERM: u8 = 2;
 
 /// Seals and opens secrets. The key lives in aws-lc's key object and leaves it never.
 pub struct Barrier(LessSafeKey);
@@ -21,6 +23,14 @@ impl Barrier {
         Some(Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?)))
     }
 
+    /// Takes exactly the 32 bytes that AES-256 wants.
+    ///
+    /// # Errors
+    /// [`RandomFailed`] never happens for a key of this length; it stands for the impossible.
+    pub(crate) fn of_key(key: &[u8; 32]) -> Result<Self, BarrierError> {
+        Self::new(key).ok_or(BarrierError::Random(RandomFailed))
+    }
+
     /// Seals `secret` for `place` (`table/key`): version, random nonce, ciphertext with tag.
     ///
     /// A random 96-bit nonce is safe for 2^32 values under one key (NIST SP 800-38D, "Constraints on the Number of
@@ -29,21 +39,7 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError`] without randomness.
     pub fn encrypt(&self, place: &str, secret: &[u8]) -> Result<Vec<u8>, BarrierError> {
-        let mut nonce = [0; NONCE_LEN];
-        random::fill(&mut nonce)?;
-        let mut buffer = Zeroizing::new(secret.to_vec());
-        let tag = self
-            .0
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), aad(place), &mut buffer)
-            .map_err(|_| BarrierError::Damaged {
-                place: place.to_owned(),
-            })?;
-        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + buffer.len() + tag.as_ref().len());
-        sealed.push(VERSION);
-        sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(&buffer);
-        sealed.extend_from_slice(tag.as_ref());
-        Ok(sealed)
+        self.seal(&[VERSION], place.as_bytes(), place, secret)
     }
 
     /// Opens what was sealed for `place`.
@@ -51,20 +47,61 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Damaged`] for a flipped bit, another place's value or another key's.
     pub fn decrypt(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, BarrierError> {
-        let damaged = || BarrierError::Damaged {
-            place: place.to_owned(),
-        };
-        let rest = sealed.strip_prefix(&[VERSION]).ok_or_else(damaged)?;
-        let (nonce, ciphertext) = rest.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| damaged())?;
+        let rest = sealed.strip_prefix(&[VERSION]).ok_or_else(|| damaged(place))?;
+        self.open(place.as_bytes(), place, rest)
+    }
+
+    /// Seals `secret` under the key of `term`, which stands in front, bound into the tag.
+    ///
+    /// # Errors
+    /// As [`Barrier::encrypt`].
+    pub(crate) fn encrypt_term(&self, term: u32, place: &str, secret: &[u8]) -> Result<Vec<u8>, BarrierError> {
+        let header = term_header(term);
+        self.seal(&header, &[&header, place.as_bytes()].concat(), place, secret)
+    }
+
+    /// Opens what [`Barrier::encrypt_term`] made; `rest` is what follows version and term.
+    ///
+    /// # Errors
+    /// As [`Barrier::decrypt`].
+    pub(crate) fn decrypt_term(&self, term: u32, place: &str, rest: &[u8]) -> Result<Zeroizing<Vec<u8>>, BarrierError> {
+        self.open(&[&term_header(term), place.as_bytes()].concat(), place, rest)
+    }
+
+    fn seal(&self, header: &[u8], bound: &[u8], place: &str, secret: &[u8]) -> Result<Vec<u8>, BarrierError> {
+        let mut nonce = [0; NONCE_LEN];
+        random::fill(&mut nonce)?;
+        let mut buffer = Zeroizing::new(secret.to_vec());
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound), &mut buffer)
+            .map_err(|_| damaged(place))?;
+        Ok([header, &nonce, &buffer, tag.as_ref()].concat())
+    }
+
+    fn open(&self, bound: &[u8], place: &str, rest: &[u8]) -> Result<Zeroizing<Vec<u8>>, BarrierError> {
+        let (nonce, ciphertext) = rest.split_at_checked(NONCE_LEN).ok_or_else(|| damaged(place))?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| damaged(place))?;
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
         let length = self
             .0
-            .open_in_place(nonce, aad(place), &mut buffer)
-            .map_err(|_| damaged())?
+            .open_in_place(nonce, Aad::from(bound), &mut buffer)
+            .map_err(|_| damaged(place))?
             .len();
         buffer.truncate(length);
         Ok(buffer)
+    }
+}
+
+/// Version and term, as they stand before a value.
+fn term_header(term: u32) -> [u8; 5] {
+    let [a, b, c, d] = term.to_be_bytes();
+    [VERSION_TERM, a, b, c, d]
+}
+
+fn damaged(place: &str) -> BarrierError {
+    BarrierError::Damaged {
+        place: place.to_owned(),
     }
 }
 
@@ -74,19 +111,30 @@ impl fmt::Debug for Barrier {
     }
 }
 
-fn aad(place: &str) -> Aad<&[u8]> {
-    Aad::from(place.as_bytes())
-}
-
 /// Why a value did not pass the barrier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BarrierError {
     /// The bytes are not what was sealed there under this key.
-    #[error("the sealed value at `{place}` does not open: it was altered, moved, or belongs to another key file")]
+    #[error("the sealed value at `{place}` does not open: it was altered, moved, or belongs to another keyring")]
     Damaged {
         /// Where it lies.
         place: String,
     },
+    /// It was sealed under a term that the keyring has not got.
+    #[error(
+        "the sealed value at `{place}` is of term {term}, the newest here is {newest}: a part of the store was rolled back"
+    )]
+    UnknownTerm {
+        /// Where it lies.
+        place: String,
+        /// The term it names.
+        term: u32,
+        /// The newest term here.
+        newest: u32,
+    },
+    /// The authority was sealed in the meantime; its keys are gone.
+    #[error("the authority is sealed")]
+    Sealed,
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomFailed),

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use signet_core::policy_set::PolicySet;
 use signet_core::role::AlgorithmSigner;
-use signet_core::signer::{CaKeyType, SignError, Signer as _, SoftwareSigner};
+use signet_core::signer::{CaKeyType, SignError, Signer, SoftwareSigner};
 use signet_core::sshsig::{HashAlgorithm, SshSigError, SshSignature, signed_data};
 use signet_core::time::UnixTime;
 use signet_core::trust_bundle::{self, BUNDLE_NAMESPACE, TrustBundle};
@@ -56,20 +56,28 @@ pub struct Made {
 }
 
 /// What a bundle is made from. Weak, so that no old policy lives longer for it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Sources {
     policy: Weak<PolicySet>,
     krl: Weak<Published>,
-    user_ca: Weak<SoftwareSigner>,
-    host_ca: Weak<SoftwareSigner>,
+    user_ca: Option<Weak<dyn Signer>>,
+    host_ca: Option<Weak<dyn Signer>>,
 }
 
 impl Sources {
     fn are(&self, other: &Self) -> bool {
         self.policy.ptr_eq(&other.policy)
             && self.krl.ptr_eq(&other.krl)
-            && self.user_ca.ptr_eq(&other.user_ca)
-            && self.host_ca.ptr_eq(&other.host_ca)
+            && is_same(self.user_ca.as_ref(), other.user_ca.as_ref())
+            && is_same(self.host_ca.as_ref(), other.host_ca.as_ref())
+    }
+}
+
+fn is_same(one: Option<&Weak<dyn Signer>>, other: Option<&Weak<dyn Signer>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.ptr_eq(other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
@@ -77,8 +85,8 @@ impl Sources {
 struct Present {
     policy: Arc<PolicySet>,
     krl: Arc<Published>,
-    user_ca: Arc<SoftwareSigner>,
-    host_ca: Option<Arc<SoftwareSigner>>,
+    user_ca: Arc<dyn Signer>,
+    host_ca: Option<Arc<dyn Signer>>,
 }
 
 impl Present {
@@ -86,8 +94,8 @@ impl Present {
         Sources {
             policy: Arc::downgrade(&self.policy),
             krl: Arc::downgrade(&self.krl),
-            user_ca: Arc::downgrade(&self.user_ca),
-            host_ca: self.host_ca.as_ref().map(Arc::downgrade).unwrap_or_default(),
+            user_ca: Some(Arc::downgrade(&self.user_ca)),
+            host_ca: self.host_ca.as_ref().map(Arc::downgrade),
         }
     }
 
@@ -350,12 +358,7 @@ fn next(
     seal: impl FnOnce(&[u8]) -> Result<Change, BarrierError>,
 ) -> Result<Next, BundleError> {
     let content = content(bundle.clone())?;
-    let sources = Sources {
-        policy: Weak::clone(&sources.policy),
-        krl: Weak::clone(&sources.krl),
-        user_ca: Weak::clone(&sources.user_ca),
-        host_ca: Weak::clone(&sources.host_ca),
-    };
+    let sources = sources.clone();
     if let Some(last) = last
         .as_ref()
         .filter(|last| last.content == content && last.is_fresh(now))

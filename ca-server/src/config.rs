@@ -5,6 +5,7 @@ pub mod auth;
 mod hosts;
 mod limits;
 mod read;
+mod seal;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use signet_core::toml_reader;
 pub use auth::Auth;
 pub use hosts::{Ec2, Hosts};
 pub use limits::Limits;
+pub use seal::{SealConfig, SealSettings};
 
 /// Everything `signet.toml` says, checked.
 #[derive(Debug, Clone)]
@@ -37,8 +39,8 @@ pub struct Config {
     pub listen: Listen,
     /// How connections are protected.
     pub tls: Tls,
-    /// The barrier key file.
-    pub key_file: PathBuf,
+    /// What stands before the store.
+    pub seal: SealConfig,
     /// Mounts made at start if absent.
     pub mounts: Vec<MountConfig>,
     /// JSON-lines files that follow the ledger.
@@ -126,7 +128,7 @@ impl Config {
                 format!("http://localhost:{}", address.port()),
             ],
             node: NodeId(1),
-            key_file: data.join(read::KEY_FILE),
+            seal: SealConfig::in_data(&data),
             data,
             policies,
             listen: Listen { address, metrics: None },

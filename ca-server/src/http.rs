@@ -22,15 +22,16 @@ use http::request::Parts;
 use signet_core::time::UnixTime;
 use signet_core::vault_value::Fields;
 
-use self::ask::Ask;
+use self::ask::{Ask, NodeAsk};
 use self::authenticate::Session;
 use self::envelope::Reply;
 use self::problem::Problem;
 use self::rate_limit::RateLimit;
-use self::table::{Endpoint, Op, Open, Place, Policy, Route};
+use self::table::{Endpoint, NodeEndpoint, Op, Place, Policy, Route};
 use crate::authority::Authority;
 use crate::ledger::EventKind;
 use crate::mounts::Mount;
+use crate::node::Node;
 use crate::random;
 
 /// The peer's address, put on each request by the listener: the socket's, never a header's.
@@ -52,24 +53,41 @@ impl PeerAddress {
 /// What every request needs.
 #[derive(Debug, Clone)]
 struct Api {
-    authority: Arc<Authority>,
+    node: Arc<Node>,
     open_requests: Arc<RateLimit>,
     fetches: Arc<RateLimit>,
+    /// Key shares are long and random; whoever sends many of them is guessing.
+    key_shares: Arc<RateLimit>,
+}
+
+/// Key shares from one address within a minute: enough for a person who holds all of a large split.
+const KEY_SHARES_PER_MINUTE: u32 = 60;
+
+/// The whole API of an open authority: for tests, and for whoever embeds it.
+pub fn router(authority: Arc<Authority>) -> Router {
+    match Node::around(authority) {
+        Ok(node) => node_router(node),
+        Err(error) => {
+            tracing::error!(%error, "the authority cannot be served");
+            Router::new()
+        }
+    }
 }
 
 /// The whole API. There is one fallback rather than a tree of routes, since a mount's path has any depth; the routes are
 /// the rows of [`table::ROUTES`].
-pub fn router(authority: Arc<Authority>) -> Router {
-    let limits = &authority.config.limits;
+pub fn node_router(node: Arc<Node>) -> Router {
+    let limits = &node.foundation().config.limits;
     let open_requests = Arc::new(RateLimit::per_minute(limits.login_rate_per_minute));
     let fetches = Arc::new(RateLimit::per_minute(limits.fetch_rate_per_minute));
     Router::new()
         .route("/metrics", axum::routing::get(metrics))
         .fallback(dispatch)
         .with_state(Api {
-            authority,
+            node,
             open_requests,
             fetches,
+            key_shares: Arc::new(RateLimit::per_minute(KEY_SHARES_PER_MINUTE)),
         })
 }
 
@@ -92,7 +110,7 @@ async fn respond(api: Api, request: Request) -> Response {
         Ok(reply) => reply.into_response(&request_id, &head.headers),
         Err(problem) => envelope::problem_response(&problem, &request_id),
     };
-    api.authority.metrics.request(response.status().as_u16());
+    api.node.foundation().metrics.request(response.status().as_u16());
     tracing::debug!(request_id, method = %head.method, path = head.uri.path(), status = response.status().as_u16());
     response
 }
@@ -110,27 +128,34 @@ async fn answer(api: &Api, head: &Parts, body: Body, request_id: &str) -> Result
     let path = path::canonical(after_prefix)?;
     let op = Op::of(&head.method, head.uri.query(), &head.headers)?;
     check_headers(head)?;
+    if let Some(route) = table::find_node(op, &path) {
+        return answer_node(api, route, &path, head, body, request_id).await;
+    }
+    let authority = api.node.authority().ok_or_else(|| Problem::sealed(&api.node))?;
     let desk = Desk {
         api,
+        authority: &authority,
         head,
         peer: peer_of(head),
-        now: api.authority.clock.now(),
+        now: authority.clock.now(),
         request_id,
     };
-    let (route, capture, mount) = match find(&api.authority, op, &path) {
+    let (route, capture, mount) = match find(&authority, op, &path) {
         Ok(found) => found,
         // Only those who hold a token learn which paths exist.
         Err(problem) => return desk.session().and(Err(problem)),
     };
     match route.endpoint {
+        Endpoint::Node(_) | Endpoint::Keyholder(_) => Err(Problem::UnsupportedPath),
         Endpoint::Open(endpoint) => {
-            desk.count_open_request(endpoint)?;
+            let bucket = if endpoint.is_fetch() { &api.fetches } else { &api.open_requests };
+            count(bucket, api, desk.peer)?;
             let ask = desk.ask(route, &path, capture, mount, body).await?;
             Ok(remarked(routes::open(endpoint, &ask).await?, route, &ask.fields))
         }
         Endpoint::Token(endpoint) => {
             let session = desk.session()?;
-            api.authority.tokens.spend(&session.entry).await?;
+            authority.tokens.spend(&session.entry).await?;
             let ask = desk.ask(route, &path, capture, mount, body).await?;
             Ok(remarked(
                 routes::token(endpoint, &ask, &session).await?,
@@ -140,7 +165,7 @@ async fn answer(api: &Api, head: &Parts, body: Body, request_id: &str) -> Result
         }
         Endpoint::Policy(endpoint) => {
             let session = desk.session()?;
-            api.authority.tokens.spend(&session.entry).await?;
+            authority.tokens.spend(&session.entry).await?;
             let permit = desk.permit(session, op, &path).await?;
             let ask = desk.ask(route, &path, capture, mount, body).await?;
             Ok(remarked(
@@ -150,6 +175,58 @@ async fn answer(api: &Api, head: &Parts, body: Body, request_id: &str) -> Result
             ))
         }
     }
+}
+
+/// The road of a request about the seal itself: there may be no authority to ask anything.
+async fn answer_node(
+    api: &Api,
+    route: &'static Route,
+    path: &str,
+    head: &Parts,
+    body: Body,
+    request_id: &str,
+) -> Result<Reply, Problem> {
+    let peer = peer_of(head);
+    // A health check must never be told 429: to a load balancer that means "standby".
+    if route.endpoint != Endpoint::Node(NodeEndpoint::Health) {
+        count(&api.open_requests, api, peer)?;
+    }
+    let foundation = api.node.foundation();
+    let limits = &foundation.config.limits;
+    let mut fields = query_fields(head.uri.query());
+    if matches!(route.op, Op::Write | Op::Delete) {
+        let bytes = body::read(body, &head.headers, limits.body_bytes_max).await?;
+        let sent = body::parse(&bytes, &head.headers, limits.json_depth_max)?;
+        if route.op == Op::Write || sent.keys().next().is_some() {
+            fields = sent;
+        }
+    }
+    if fields.contains("key") {
+        count(&api.key_shares, api, peer)?;
+    }
+    let ask = NodeAsk {
+        node: &api.node,
+        op: route.op,
+        path,
+        fields,
+        peer,
+        now: foundation.clock.now(),
+        request_id,
+        head,
+    };
+    match route.endpoint {
+        Endpoint::Node(endpoint) => routes::node(endpoint, &ask).await,
+        Endpoint::Keyholder(endpoint) => routes::keyholder(endpoint, &ask).await,
+        Endpoint::Open(_) | Endpoint::Token(_) | Endpoint::Policy(_) => Err(Problem::UnsupportedPath),
+    }
+}
+
+/// Counts a request that brings no token.
+fn count(limit: &RateLimit, api: &Api, peer: IpAddr) -> Result<(), Problem> {
+    limit.check(peer).map_err(|retry_after_secs| {
+        api.node.foundation().metrics.rate_limited();
+        Problem::RateLimited { retry_after_secs }
+    })
 }
 
 /// A session that an access policy permits this verb on this path. Only [`Desk::permit`] makes it.
@@ -168,6 +245,7 @@ impl Permit {
 /// What the steps of [`answer`] share.
 struct Desk<'a> {
     api: &'a Api,
+    authority: &'a Arc<Authority>,
     head: &'a Parts,
     peer: IpAddr,
     now: UnixTime,
@@ -176,50 +254,11 @@ struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     fn session(&self) -> Result<Session, Problem> {
-        let authority = &self.api.authority;
-        let token = authenticate::token_of(&self.head.headers);
-        authenticate::authenticate(&authority.tokens, &authority.policy(), token, self.peer, self.now)
+        session_of(self.authority, self.head, self.peer, self.now)
     }
 
     async fn permit(&self, session: Session, op: Op, path: &str) -> Result<Permit, Problem> {
-        let authority = &self.api.authority;
-        match authority
-            .policy()
-            .access
-            .decide_path(&session.caller, op.verb(), path, self.now)
-        {
-            Ok(_) => Ok(Permit { session }),
-            Err(denial) => {
-                let event = authority
-                    .ledger
-                    .event(EventKind::Deny)
-                    .caller(&session.caller)
-                    .text("action", op.verb().as_str())
-                    .text("path", path)
-                    .text("code", denial.code())
-                    .text("reason", &denial.to_string())
-                    .text("request_id", self.request_id);
-                authority.metrics.denial(denial.code());
-                routes::record_denial(authority, event).await;
-                Err(denial.into())
-            }
-        }
-    }
-
-    fn count_open_request(&self, endpoint: Open) -> Result<(), Problem> {
-        // A health check must never be told 429: to a load balancer that means "standby".
-        if endpoint == Open::Health {
-            return Ok(());
-        }
-        let bucket = if endpoint.is_fetch() {
-            &self.api.fetches
-        } else {
-            &self.api.open_requests
-        };
-        bucket.check(self.peer).map_err(|retry_after_secs| {
-            self.api.authority.metrics.rate_limited();
-            Problem::RateLimited { retry_after_secs }
-        })
+        permit(self.authority, session, (op, path), (self.now, self.request_id)).await
     }
 
     async fn ask(
@@ -230,7 +269,7 @@ impl<'a> Desk<'a> {
         mount: Option<Arc<Mount>>,
         body: Body,
     ) -> Result<Ask<'a>, Problem> {
-        let limits = &self.api.authority.config.limits;
+        let limits = &self.authority.config.limits;
         let max_bytes = match route.endpoint {
             Endpoint::Policy(Policy::RoleWrite) => limits.role_body_bytes_max,
             _ => limits.body_bytes_max,
@@ -241,10 +280,11 @@ impl<'a> Desk<'a> {
         } else {
             query_fields(self.head.uri.query())
         };
-        let (authority, request_id) = (&self.api.authority, self.request_id);
+        let (authority, node, request_id) = (self.authority, &self.api.node, self.request_id);
         let (peer, now, head) = (self.peer, self.now, self.head);
         Ok(Ask {
             authority,
+            node,
             op: route.op,
             path,
             mount,
@@ -255,6 +295,41 @@ impl<'a> Desk<'a> {
             request_id,
             head,
         })
+    }
+}
+
+fn session_of(authority: &Authority, head: &Parts, peer: IpAddr, now: UnixTime) -> Result<Session, Problem> {
+    let token = authenticate::token_of(&head.headers);
+    authenticate::authenticate(&authority.tokens, &authority.policy(), token, peer, now)
+}
+
+/// Asks the access policies; a refusal is recorded.
+async fn permit(
+    authority: &Authority,
+    session: Session,
+    (op, path): (Op, &str),
+    (now, request_id): (UnixTime, &str),
+) -> Result<Permit, Problem> {
+    match authority
+        .policy()
+        .access
+        .decide_path(&session.caller, op.verb(), path, now)
+    {
+        Ok(_) => Ok(Permit { session }),
+        Err(denial) => {
+            let event = authority
+                .ledger
+                .event(EventKind::Deny)
+                .caller(&session.caller)
+                .text("action", op.verb().as_str())
+                .text("path", path)
+                .text("code", denial.code())
+                .text("reason", &denial.to_string())
+                .text("request_id", request_id);
+            authority.metrics.denial(denial.code());
+            routes::record_denial(authority, event).await;
+            Err(denial.into())
+        }
     }
 }
 
@@ -335,7 +410,7 @@ fn peer_of(head: &Parts) -> IpAddr {
 async fn metrics(State(api): State<Api>, request: Request) -> Response {
     let (head, _body) = request.into_parts();
     if peer_of(&head).is_loopback() {
-        return routes::metrics(&api.authority).into_response("", &head.headers);
+        return routes::metrics(&api.node.foundation().metrics).into_response("", &head.headers);
     }
     let problem = Problem::forbidden("metrics-loopback-only", "permission denied")
         .with_hint("from elsewhere use /v1/sys/metrics with a token");

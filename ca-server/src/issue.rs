@@ -7,7 +7,7 @@ use signet_core::certificate::SignedCertificate;
 use signet_core::denial::Denial;
 use signet_core::plan::{CertificatePlan, resolve};
 use signet_core::request::SigningRequest;
-use signet_core::signer::{SignError, Signer, SoftwareSigner};
+use signet_core::signer::{SignError, Signer};
 
 use crate::authority::Authority;
 use crate::certificates::CoverError;
@@ -67,8 +67,9 @@ fn lifetime(plan: &CertificatePlan) -> u64 {
     validity.valid_after().secs_until(validity.valid_before())
 }
 
-/// Signs on this thread what takes microseconds; RSA goes elsewhere, so that it delays nobody else's answer.
-async fn sign(plan: CertificatePlan, signer: Arc<SoftwareSigner>) -> Result<SignedCertificate, IssueError> {
+/// Signs on this thread what takes microseconds; RSA and keys in hardware go elsewhere, so that they delay nobody else's
+/// answer.
+async fn sign(plan: CertificatePlan, signer: Arc<dyn Signer>) -> Result<SignedCertificate, IssueError> {
     if !signer.is_slow() {
         return Ok(plan.sign(&*signer)?);
     }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use signet_core::role::{Role, RoleSource};
-use signet_core::signer::{SignError, SoftwareSigner};
+use signet_core::signer::SignError;
 use signet_core::vault_value::Fields;
 
 pub use self::mount::{Created, Mount};
@@ -18,6 +18,7 @@ use crate::barrier::BarrierError;
 use crate::config::MountConfig;
 use crate::keyring::Keyring;
 use crate::random::{self, RandomFailed};
+use crate::signer::{CaKey, KeySources};
 use crate::store::{StoreError, Table};
 
 /// Words that a mount's path must not begin with: the server's own paths live there.
@@ -32,11 +33,12 @@ pub struct Mounts {
 }
 
 impl Mounts {
-    /// Reads all mounts, CA keys and API roles from the store.
+    /// Reads all mounts, CA keys and API roles from the store. CA keys that lie elsewhere are found through `sources`;
+    /// one that is not there now keeps nobody from starting.
     ///
     /// # Errors
     /// [`MountError`] naming what cannot be read.
-    pub fn open(keyring: Arc<Keyring>) -> Result<Self, MountError> {
+    pub fn open(keyring: Arc<Keyring>, sources: &KeySources) -> Result<Self, MountError> {
         let mut by_uuid = HashMap::new();
         // Sealed though not secret: whoever can write the store only must not give a CA key to another mount's roles, nor
         // a role to somebody else.
@@ -47,7 +49,7 @@ impl Mounts {
             })?;
             by_uuid.insert(stored.uuid.clone(), Mount::new(&path, stored, Arc::clone(&keyring)));
         }
-        load_signers(&keyring, &by_uuid)?;
+        load_signers(&keyring, &by_uuid, sources)?;
         load_roles(&keyring, &by_uuid)?;
         let table = by_uuid
             .into_values()
@@ -179,13 +181,13 @@ pub fn check_path(path: &str) -> Result<(), MountError> {
     Ok(())
 }
 
-fn load_signers(keyring: &Keyring, mounts: &HashMap<String, Mount>) -> Result<(), MountError> {
+fn load_signers(keyring: &Keyring, mounts: &HashMap<String, Mount>, sources: &KeySources) -> Result<(), MountError> {
     for (uuid, sealed) in keyring.store().scan(Table::CaKeys)? {
         let secret = keyring.unseal(Table::CaKeys, &uuid, &sealed)?;
         let mount = mounts.get(&uuid).ok_or_else(|| MountError::Damaged {
             what: format!("CA key of mount {uuid}"),
         })?;
-        mount.load_signer(SoftwareSigner::from_secret(&secret)?);
+        mount.load_signer(CaKey::from_row(&secret, mount.path(), sources)?);
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use signet_core::ledger::EventKind;
 use signet_core::mistake::Mistake;
 use signet_core::policy_set::PolicySet;
 
-use crate::authority::Authority;
 use crate::config::Config;
+use crate::foundation::Foundation;
 use crate::ledger::LedgerError;
 use crate::policy_dir;
 use crate::tls::Tls;
@@ -26,27 +26,27 @@ pub fn read_policies(config: &Config) -> Result<PolicySet, Vec<Mistake>> {
 }
 
 /// Does what SIGHUP asks for. What went wrong is logged with file and line.
-pub fn reload(authority: &Authority, tls: Option<&Tls>) {
-    authority.ledger.reopen_sinks();
+pub fn reload(foundation: &Foundation, tls: Option<&Tls>) {
+    foundation.ledger.reopen_sinks();
     if let Some(tls) = tls {
         match tls.reload() {
             Ok(()) => tracing::info!(fingerprint = tls.fingerprint(), "TLS certificate read"),
             Err(error) => tracing::error!(%error, "TLS certificate kept: the files cannot be used"),
         }
     }
-    match read_policies(&authority.config) {
+    match read_policies(&foundation.config) {
         Ok(policy) => {
-            if let Err(error) = enforce(authority, policy) {
-                authority.metrics.policy_reload(false);
+            if let Err(error) = enforce(foundation, policy) {
+                foundation.metrics.policy_reload(false);
                 tracing::error!(%error, "policies kept: the change cannot be recorded");
             }
         }
         Err(mistakes) => {
-            authority.metrics.policy_reload(false);
+            foundation.metrics.policy_reload(false);
             log_mistakes(&mistakes);
             tracing::error!(
                 mistakes = mistakes.len(),
-                version = authority.policy().version(),
+                version = foundation.policy().version(),
                 "policies kept"
             );
         }
@@ -62,12 +62,12 @@ pub fn log_mistakes(mistakes: &[Mistake]) {
 
 /// Records the set, then puts it in force. A set that only forbids more must not fail to come into force because the
 /// disk is full; but then nothing can be issued either, so recording first loses nothing.
-fn enforce(authority: &Authority, policy: PolicySet) -> Result<(), LedgerError> {
-    let old = authority.policy();
-    record_policy(authority, &policy)?;
+fn enforce(foundation: &Foundation, policy: PolicySet) -> Result<(), LedgerError> {
+    let old = foundation.policy();
+    record_policy(foundation, &policy)?;
     tracing::info!(version = policy.version(), "policies in force");
-    authority.set_policy(policy);
-    authority.metrics.policy_reload(true);
+    foundation.set_policy(policy);
+    foundation.metrics.policy_reload(true);
     drop_late(old);
     Ok(())
 }
@@ -76,14 +76,14 @@ fn enforce(authority: &Authority, policy: PolicySet) -> Result<(), LedgerError> 
 ///
 /// # Errors
 /// [`LedgerError`]
-pub fn record_policy(authority: &Authority, policy: &PolicySet) -> Result<(), LedgerError> {
+pub fn record_policy(foundation: &Foundation, policy: &PolicySet) -> Result<(), LedgerError> {
     let roles = u64::try_from(policy.all_roles().count()).unwrap_or(u64::MAX);
-    let event = authority
+    let event = foundation
         .ledger
         .event(EventKind::PolicyLoad)
         .text("version", policy.version())
         .number("roles", roles);
-    authority.ledger.record_blocking(event).map(drop)
+    foundation.ledger.record_blocking(event).map(drop)
 }
 
 /// Taking ten thousand policies apart costs milliseconds; no request should be the last to hold them.

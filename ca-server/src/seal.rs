@@ -1,182 +1,201 @@
-//! The key-file seal: the barrier key lies in a file that only the server's user can read.
+//! Seals: what stands between the store and whoever has it. A seal wraps the root key; the root key opens the keyring, the
+//! keyring everything else. One file a kind, one small trait.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+pub mod key_file;
+pub mod passphrase;
+pub mod shamir;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use std::fmt;
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
+use self::key_file::KeyFileSeal;
+use self::passphrase::PassphraseSeal;
 use crate::barrier::Barrier;
+use crate::config::SealSettings;
 use crate::random::{self, RandomFailed};
 
-/// What the file's one line begins with.
-const PREFIX: &str = "signet-barrier-key-1 ";
+/// The kinds of seal, in the words of `[seal] type` and of `sys/seal-status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SealKind {
+    /// A file that only the server's user can read.
+    KeyFile,
+    /// t of n people, each with a share.
+    Shamir,
+    /// A passphrase, from a systemd credential, a file or a prompt.
+    Passphrase,
+    /// AWS KMS.
+    AwsKms,
+    /// A PKCS#11 token.
+    Pkcs11,
+    /// A KMIP server.
+    Kmip,
+}
 
-/// Reads the key file.
-///
-/// # Errors
-/// [`SealError`]: absent, readable by others, or not a key file.
-pub fn unseal(path: &Path) -> Result<Barrier, SealError> {
-    let fail = |source| SealError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match open_options().read(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(SealError::Missing { path: path.to_owned() });
+impl SealKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::KeyFile,
+        Self::Shamir,
+        Self::Passphrase,
+        Self::AwsKms,
+        Self::Pkcs11,
+        Self::Kmip,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyFile => "key-file",
+            Self::Shamir => "shamir",
+            Self::Passphrase => "passphrase",
+            Self::AwsKms => "awskms",
+            Self::Pkcs11 => "pkcs11",
+            Self::Kmip => "kmip",
         }
-        other => other.map_err(fail)?,
-    };
-    check_mode(path, &file).map_err(fail)??;
-    let mut text = Zeroizing::new(String::with_capacity(128));
-    file.take(1024).read_to_string(&mut text).map_err(fail)?;
-    let broken = || SealError::NotAKey { path: path.to_owned() };
-    let encoded = text.trim_end().strip_prefix(PREFIX).ok_or_else(broken)?;
-    let key = Zeroizing::new(STANDARD.decode(encoded).map_err(|_| broken())?);
-    Barrier::new(&key).ok_or_else(broken)
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// Whether the server unseals itself, without people.
+    #[must_use]
+    pub const fn is_automatic(self) -> bool {
+        !matches!(self, Self::Shamir)
+    }
 }
 
-/// Makes a new key and its file; never touches a file that is there.
+/// The key that opens the keyring: 32 bytes, in memory only while they are needed.
+pub struct RootKey(Zeroizing<[u8; 32]>);
+
+impl RootKey {
+    /// Takes 32 bytes.
+    #[must_use]
+    pub fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
+    /// A new one.
+    ///
+    /// # Errors
+    /// [`RandomFailed`]
+    pub fn generate() -> Result<Self, RandomFailed> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        random::fill(&mut *bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// The bytes.
+    ///
+    /// # Security
+    /// For wrapping only: they never go into a log, an error or an answer.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootKey")
+    }
+}
+
+/// Wraps and unwraps the root key. Blocking; call it off the request threads.
+pub trait Seal: Send + Sync + fmt::Debug {
+    /// Which kind.
+    fn kind(&self) -> SealKind;
+
+    /// Wraps the root key. What comes back may lie in the open.
+    ///
+    /// # Errors
+    /// [`SealError`]
+    fn wrap(&self, root_key: &RootKey) -> Result<Vec<u8>, SealError>;
+
+    /// Opens what [`Seal::wrap`] made.
+    ///
+    /// # Errors
+    /// [`SealError::Unavailable`] when it may work later; everything else needs somebody's hand.
+    fn unwrap(&self, wrapped: &[u8]) -> Result<RootKey, SealError>;
+}
+
+/// What is bound into a root key that a seal wraps by itself.
+const ROOT_PLACE: &str = "seal/root-key";
+
+/// Wraps the root key under a key that the seal holds in memory.
 ///
 /// # Errors
-/// [`SealError`] when the file exists or cannot be written.
-pub fn create(path: &Path) -> Result<Barrier, SealError> {
-    let mut key = Zeroizing::new([0; 32]);
-    random::fill(&mut *key)?;
-    let barrier = Barrier::new(&*key).ok_or_else(|| SealError::NotAKey { path: path.to_owned() })?;
-    let text = Zeroizing::new(format!("{PREFIX}{}\n", STANDARD.encode(*key)));
-    write_new(path, text.as_bytes()).map_err(|source| SealError::Write {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(barrier)
-}
-
-/// Writes a file of mode 0600 that was not there, and makes it and its name durable.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = open_options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn open_options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    // A link could lead to a file whose name others may replace.
-    options.custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0));
-    options
-}
-
-fn check_mode(path: &Path, file: &File) -> io::Result<Result<(), SealError>> {
-    let metadata = file.metadata()?;
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Ok(Err(SealError::TooOpen {
-            path: path.to_owned(),
-            mode,
-        }));
-    }
-    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    Ok(if owner == user {
-        Ok(())
-    } else {
-        Err(SealError::Owner {
-            path: path.to_owned(),
-            owner,
+/// [`SealError::Unavailable`] without randomness.
+pub fn wrap_root(kind: SealKind, key: &[u8; 32], root: &RootKey) -> Result<Vec<u8>, SealError> {
+    Barrier::of_key(key)
+        .and_then(|barrier| barrier.encrypt(ROOT_PLACE, root.expose()))
+        .map_err(|error| SealError::Unavailable {
+            kind,
+            reason: error.to_string(),
         })
-    })
 }
 
-/// Why the barrier key is not to be had.
-#[derive(Debug, thiserror::Error)]
+/// Opens what [`wrap_root`] made.
+///
+/// # Errors
+/// [`SealError::WrongKey`]
+pub fn unwrap_root(kind: SealKind, key: &[u8; 32], wrapped: &[u8]) -> Result<RootKey, SealError> {
+    let wrong = SealError::WrongKey { kind };
+    let Ok(bytes) = Barrier::of_key(key).and_then(|barrier| barrier.decrypt(ROOT_PLACE, wrapped)) else {
+        return Err(wrong);
+    };
+    let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| wrong)?;
+    Ok(RootKey::new(Zeroizing::new(*bytes)))
+}
+
+/// Why a seal did not do it. `Display` never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The file is not there.
-    #[error("the key file `{}` is missing; without it the store cannot be read", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
+    /// The service, the token or the file is not there now; it is tried again.
+    #[error("the {} seal is not available: {reason}", kind.as_str())]
+    Unavailable {
+        /// Which seal.
+        kind: SealKind,
+        /// Why, and what to do.
+        reason: String,
     },
-    /// Others may read it.
-    #[error("the key file `{}` has mode {mode:04o}; others can read it (run `chmod 600` on it, and consider the key known)", path.display())]
-    TooOpen {
-        /// The file.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
+    /// It answered, and refuses: wrong PIN, no permission, a disabled key. Trying again may lock it.
+    #[error("the {} seal refuses: {reason}", kind.as_str())]
+    Refused {
+        /// Which seal.
+        kind: SealKind,
+        /// Why, and what to do.
+        reason: String,
     },
-    /// Somebody else owns it.
-    #[error("the key file `{}` belongs to user {owner}, not to the server's user", path.display())]
-    Owner {
-        /// The file.
-        path: PathBuf,
-        /// The owner's user id.
-        owner: u32,
+    /// The wrapped root key is not this seal's, or was altered.
+    #[error("the root key does not open under this {} seal: another key wrapped it, or the store was altered", kind.as_str())]
+    WrongKey {
+        /// Which seal.
+        kind: SealKind,
     },
-    /// Its text is something else.
-    #[error("`{}` is not a key file of signet", path.display())]
-    NotAKey {
-        /// The file.
-        path: PathBuf,
+    /// The settings in `[seal]` cannot be used.
+    #[error("the {} seal cannot be set up: {reason}", kind.as_str())]
+    Setup {
+        /// Which seal.
+        kind: SealKind,
+        /// Why, and what to do.
+        reason: String,
     },
-    /// It cannot be read.
-    #[error("the key file `{}` cannot be read", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It cannot be written.
-    #[error("the key file `{}` cannot be made", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// No randomness.
-    #[error(transparent)]
-    Random(#[from] RandomFailed),
 }
 
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn the_key_file_is_made_once_0600_and_read_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("barrier.key");
-        assert!(matches!(unseal(&path).unwrap_err(), SealError::Missing { .. }));
-        let sealed = create(&path).unwrap().encrypt("t/k", b"secret").unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(&**unseal(&path).unwrap().decrypt("t/k", &sealed).unwrap(), b"secret");
-        assert!(
-            matches!(create(&path).unwrap_err(), SealError::Write { .. }),
-            "never overwritten"
-        );
-    }
-
-    #[test]
-    fn a_key_file_that_others_can_read_a_link_and_rubbish_are_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("barrier.key");
-        create(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            unseal(&path).unwrap_err(),
-            SealError::TooOpen { mode: 0o640, .. }
-        ));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let link = folder.path().join("link.key");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(unseal(&link).unwrap_err(), SealError::Read { .. }));
-        std::fs::write(&path, "signet-barrier-key-1 c2hvcnQ=\n").unwrap();
-        assert!(matches!(unseal(&path).unwrap_err(), SealError::NotAKey { .. }));
-    }
+/// The seal that settings describe; `None` for one that people open. Nothing is asked of it yet.
+///
+/// # Errors
+/// [`SealError::Setup`] when the settings cannot be used.
+pub fn automatic(settings: &SealSettings) -> Result<Option<Arc<dyn Seal>>, SealError> {
+    Ok(match settings {
+        SealSettings::Shamir => None,
+        SealSettings::KeyFile { path } => Some(Arc::new(KeyFileSeal::new(path.clone()))),
+        SealSettings::Passphrase { source } => Some(Arc::new(PassphraseSeal::new(source.clone()))),
+    })
 }

@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use crate::authority::{Authority, OpenError};
 use crate::clock::Clock;
 use crate::config::{Config, MountConfig, Tls as TlsConfig};
+use crate::foundation::Foundation;
 use crate::listener::{Listener, Serving};
 use crate::metrics::Metrics;
+use crate::node::Node;
 use crate::reload::{read_policies, record_policy, reload};
 use crate::tls::{Tls, TlsError};
 use crate::{http, logging};
@@ -31,10 +33,12 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     logging::init();
     harden();
     let policy = read_policies(&config).map_err(OpenError::Policies)?;
-    let authority = Authority::open(config, policy, Clock::system())?;
-    let tls = tls(&authority.config)?;
-    run_opened(&authority, tls.as_ref(), |address, fingerprint| {
-        announce(&authority.config, address, fingerprint)
+    let foundation = Foundation::lay(config, policy, Clock::system())?;
+    record_start(&foundation)?;
+    let node = Node::start(foundation)?;
+    let tls = tls(&node.foundation().config)?;
+    run_node(&node, tls.as_ref(), |address, fingerprint| {
+        announce(&node.foundation().config, address, fingerprint)
     })
 }
 
@@ -55,30 +59,52 @@ pub fn run_opened(
     tls: Option<&Tls>,
     ready: impl FnOnce(SocketAddr, Option<&str>) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
+    record_start(&authority.foundation)?;
+    run_node(&Node::around(Arc::clone(authority))?, tls, ready)
+}
+
+/// Serves a node, sealed or not; a seal that is not available is tried again in the background.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+fn run_node(
+    node: &Arc<Node>,
+    tls: Option<&Tls>,
+    ready: impl FnOnce(SocketAddr, Option<&str>) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = runtime.block_on(async { Signals::new() })?;
-    runtime
-        .block_on(make_mounts(authority))
-        .context("the configured mounts cannot be made")?;
-    record_start(authority)?;
+    node.make_mounts()?;
+    let foundation = node.foundation();
     let (shutdown, stop) = watch::channel(false);
     let server_config = tls.map(Tls::server_config).transpose()?;
-    let (address, serving) = listen(authority, server_config, &stop)?;
+    let (address, serving) = listen(node, server_config, &stop)?;
     let fingerprint = tls.map(Tls::fingerprint);
     ready(address, fingerprint.as_deref())?;
     notify(&[NotifyState::Ready]);
-    tracing::info!(%address, fingerprint, node = authority.config.node.0, "serving");
-    runtime.block_on(obey(signals, authority, tls));
+    tell_status(node);
+    tracing::info!(%address, fingerprint, node = foundation.config.node.0, "serving");
+    node.keep_trying();
+    runtime.block_on(obey(signals, node, tls));
     notify(&[NotifyState::Stopping]);
     tracing::info!("draining");
     shutdown.send_replace(true);
     serving.into_iter().for_each(Serving::join);
-    authority
+    foundation
         .ledger
-        .record_blocking(authority.ledger.event(EventKind::Stop))?;
-    authority.ledger.close();
+        .record_blocking(foundation.ledger.event(EventKind::Stop))?;
+    foundation.ledger.close();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells systemd, and so `systemctl status`, whether the server is sealed and why.
+pub(crate) fn tell_status(node: &Node) {
+    let status = match node.summary().closed {
+        None => "serving".to_owned(),
+        Some(closed) => format!("sealed: {}", closed.reason()),
+    };
+    notify(&[NotifyState::Status(&status)]);
 }
 
 /// The TLS identity that the configuration asks for.
@@ -111,7 +137,7 @@ fn self_signed_names(config: &Config) -> Vec<String> {
 }
 
 /// Makes each configured mount and CA key that is not there yet.
-async fn make_mounts(authority: &Authority) -> anyhow::Result<()> {
+pub(crate) async fn make_mounts(authority: &Authority) -> anyhow::Result<()> {
     for config in &authority.config.mounts {
         let mount = if let Some(mount) = authority.mounts.get(&config.path) {
             mount
@@ -146,38 +172,39 @@ async fn make_ca_key(authority: &Authority, config: &MountConfig) -> anyhow::Res
     Ok(())
 }
 
-fn record_start(authority: &Authority) -> anyhow::Result<()> {
-    let start = authority
+fn record_start(foundation: &Foundation) -> anyhow::Result<()> {
+    let start = foundation
         .ledger
         .event(EventKind::Start)
         .text("version", env!("CARGO_PKG_VERSION"));
-    authority
+    foundation
         .ledger
         .record_blocking(start)
         .context("the ledger cannot be written")?;
-    record_policy(authority, &authority.policy())?;
+    record_policy(foundation, &foundation.policy())?;
     Ok(())
 }
 
 fn listen(
-    authority: &Arc<Authority>,
+    node: &Arc<Node>,
     tls: Option<Arc<ServerConfig>>,
     stop: &watch::Receiver<bool>,
 ) -> anyhow::Result<(SocketAddr, Vec<Serving>)> {
-    let Config { listen, limits, .. } = authority.config.as_ref();
+    let foundation = node.foundation();
+    let Config { listen, limits, .. } = foundation.config.as_ref();
     let bind = |address| Listener::bind(address).with_context(|| format!("cannot listen on {address}"));
     let main = bind(listen.address)?;
     let address = main.local_addr();
     let mut serving = Vec::new();
     if let Some(metrics) = listen.metrics {
-        let router = metrics_router(authority.metrics.clone());
-        serving.push(bind(metrics)?.serve(router, None, limits, &authority.metrics, stop)?);
+        let router = metrics_router(foundation.metrics.clone());
+        serving.push(bind(metrics)?.serve(router, None, limits, &foundation.metrics, stop)?);
     }
     serving.push(main.serve(
-        http::router(Arc::clone(authority)),
+        http::node_router(Arc::clone(node)),
         tls,
         limits,
-        &authority.metrics,
+        &foundation.metrics,
         stop,
     )?);
     Ok((address, serving))
@@ -205,7 +232,7 @@ impl Signals {
 }
 
 /// Reloads on SIGHUP, pats the watchdog, returns on SIGTERM or SIGINT.
-async fn obey(mut signals: Signals, authority: &Authority, tls: Option<&Tls>) {
+async fn obey(mut signals: Signals, node: &Arc<Node>, tls: Option<&Tls>) {
     let watchdog = sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 2);
     let mut pat = tokio::time::interval(watchdog.max(Duration::from_millis(100)));
     loop {
@@ -215,7 +242,10 @@ async fn obey(mut signals: Signals, authority: &Authority, tls: Option<&Tls>) {
                     notify(&[NotifyState::Reloading, monotonic]);
                 }
                 // This thread serves nobody, so it may block.
-                reload(authority, tls);
+                reload(node.foundation(), tls);
+                // It never seals; a seal that refused is asked once more.
+                node.try_again();
+                node.keep_trying();
                 notify(&[NotifyState::Ready]);
             }
             _ = pat.tick() => notify(&[NotifyState::Watchdog]),

@@ -60,9 +60,9 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`]; no token was made then.
     pub async fn create(&self, spec: TokenSpec, now: UnixTime) -> Result<(SecretString, Arc<TokenEntry>), TokenError> {
-        let text = Zeroizing::new(format!("{TOKEN_PREFIX}{}", random::base62(TOKEN_CHARS)?));
-        let entry = self.insert(&text, spec, now).await?;
-        Ok((SecretString::from(text.as_str()), entry))
+        let text = Self::new_text()?;
+        let entry = self.insert(text.expose_secret(), spec, now).await?;
+        Ok((text, entry))
     }
 
     /// Makes the root token of dev mode, whose text the person chose.
@@ -70,15 +70,31 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`] when it cannot be stored.
     pub async fn create_root(&self, text: &SecretString, now: UnixTime) -> Result<Arc<TokenEntry>, TokenError> {
-        let spec = TokenSpec {
-            person: ROOT_POLICY.to_owned(),
-            display_name: ROOT_POLICY.to_owned(),
-            method: AuthMethod::Token,
-            policies: [ROOT_POLICY.to_owned()].into(),
-            path: "auth/token/root".to_owned(),
-            ..TokenSpec::default()
-        };
-        self.insert(text.expose_secret(), spec, now).await
+        self.insert(text.expose_secret(), root_spec(), now).await
+    }
+
+    /// The text of a new token, not yet made.
+    ///
+    /// # Errors
+    /// [`RandomFailed`]
+    pub fn new_text() -> Result<SecretString, RandomFailed> {
+        let text = Zeroizing::new(format!("{TOKEN_PREFIX}{}", random::base62(TOKEN_CHARS)?));
+        Ok(SecretString::from(text.as_str()))
+    }
+
+    /// The change that writes a root token into a store that is being founded, and the token's accessor.
+    ///
+    /// # Errors
+    /// [`TokenError`] without randomness.
+    pub(crate) fn founding_root(
+        keyring: &Keyring,
+        text: &SecretString,
+        now: UnixTime,
+    ) -> Result<(Change, String), TokenError> {
+        let (hash, accessor) = (TokenHash::of(text.expose_secret()), random::base62(ACCESSOR_CHARS)?);
+        let entry = TokenEntry::new(hash, accessor.clone(), root_spec(), 0, now, SYSTEM_TTL_SECS);
+        let change = keyring.seal(Table::Tokens, &hash.to_string(), &entry.to_json())?;
+        Ok((change, accessor))
     }
 
     /// The entry of a token that is valid now; no I/O, no secret-dependent comparison: the map is asked for a hash.
@@ -241,6 +257,17 @@ impl Tokens {
                 Change::Delete(Table::Tokens, hash.to_string())
             })
             .collect()
+    }
+}
+
+fn root_spec() -> TokenSpec {
+    TokenSpec {
+        person: ROOT_POLICY.to_owned(),
+        display_name: ROOT_POLICY.to_owned(),
+        method: AuthMethod::Token,
+        policies: [ROOT_POLICY.to_owned()].into(),
+        path: "auth/token/root".to_owned(),
+        ..TokenSpec::default()
     }
 }
 

@@ -38,6 +38,20 @@ pub enum EventKind {
     HostLogin,
     Breakglass,
     Alarm,
+    Init,
+    Unseal,
+    UnsealFailed,
+    Seal,
+    SealMigrate,
+    Rotate,
+    RekeyStart,
+    RekeyCancel,
+    RekeyFailed,
+    Rekey,
+    GenerateRootStart,
+    GenerateRootCancel,
+    GenerateRootFailed,
+    GenerateRoot,
 }
 
 impl EventKind {
@@ -69,6 +83,20 @@ impl EventKind {
         Self::HostLogin,
         Self::Breakglass,
         Self::Alarm,
+        Self::Init,
+        Self::Unseal,
+        Self::UnsealFailed,
+        Self::Seal,
+        Self::SealMigrate,
+        Self::Rotate,
+        Self::RekeyStart,
+        Self::RekeyCancel,
+        Self::RekeyFailed,
+        Self::Rekey,
+        Self::GenerateRootStart,
+        Self::GenerateRootCancel,
+        Self::GenerateRootFailed,
+        Self::GenerateRoot,
     ];
 
     /// The word in the record's `event`.
@@ -101,6 +129,20 @@ impl EventKind {
             Self::HostLogin => "host-login",
             Self::Breakglass => "breakglass",
             Self::Alarm => "alarm",
+            Self::Init => "init",
+            Self::Unseal => "unseal",
+            Self::UnsealFailed => "unseal-failed",
+            Self::Seal => "seal",
+            Self::SealMigrate => "seal-migrate",
+            Self::Rotate => "rotate",
+            Self::RekeyStart => "rekey-start",
+            Self::RekeyCancel => "rekey-cancel",
+            Self::RekeyFailed => "rekey-failed",
+            Self::Rekey => "rekey",
+            Self::GenerateRootStart => "generate-root-start",
+            Self::GenerateRootCancel => "generate-root-cancel",
+            Self::GenerateRootFailed => "generate-root-failed",
+            Self::GenerateRoot => "generate-root",
         }
     }
 }

@@ -8,10 +8,7 @@ use signet_core::signer::CaKeyType;
 use signet_core::sshsig::LoginAddress;
 use signet_core::toml_reader::TableReader;
 
-use super::{Auth, Config, Hosts, Limits, Listen, MountConfig, SYSTEM_TTL_SECS, Tls};
-
-/// The barrier key's file name in the data folder.
-pub(super) const KEY_FILE: &str = "barrier.key";
+use super::{Auth, Config, Hosts, Limits, Listen, MountConfig, SYSTEM_TTL_SECS, SealConfig, Tls};
 
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8200);
 
@@ -28,7 +25,7 @@ pub(super) fn config(top: &TableReader<'_>, base: &Path) -> Config {
         policies: top.string("policies").map(|folder| base.join(folder)),
         listen: listen(top),
         tls: tls(top, base),
-        key_file: key_file(top, base, &data),
+        seal: SealConfig::read(top, base, &data),
         data,
         mounts: mounts(top),
         sinks: sinks(top, base),
@@ -93,15 +90,6 @@ fn tls(top: &TableReader<'_>, base: &Path) -> Tls {
             Tls::SelfSigned
         }
     }
-}
-
-fn key_file(top: &TableReader<'_>, base: &Path, data: &Path) -> PathBuf {
-    let default = data.join(KEY_FILE);
-    let Some(section) = top.table("seal") else {
-        return default;
-    };
-    section.only_word("type", "key-file");
-    section.string("path").map_or(default, |path| base.join(path))
 }
 
 fn mounts(top: &TableReader<'_>) -> Vec<MountConfig> {

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Config, Tls};
+use super::{Config, SealSettings, Tls};
+use crate::seal::passphrase::Source;
 
 const WHOLE: &str = r#"
 name = "ca"
@@ -59,7 +60,12 @@ fn a_whole_configuration_is_read() {
         ["https://ca.example.com:8200", "https://ca.internal:443"]
     );
     assert_eq!((config.node.0, config.data.to_str()), (7, Some("/etc/signet/data")));
-    assert_eq!(config.key_file, Path::new("/keys/barrier.key"));
+    assert_eq!(
+        config.seal.current,
+        SealSettings::KeyFile {
+            path: "/keys/barrier.key".into()
+        }
+    );
     assert!(matches!(&config.tls, Tls::Files { key, .. } if key == Path::new("/etc/signet/tls.key")));
     assert_eq!(
         (config.mounts[0].path.as_str(), config.mounts[0].default_ttl),
@@ -81,7 +87,12 @@ fn the_least_configuration_is_safe() {
         "reachable by others only when somebody says so"
     );
     assert_eq!((config.tls, config.strict_empty_principals), (Tls::SelfSigned, true));
-    assert_eq!(config.key_file, Path::new("/var/lib/signet/barrier.key"));
+    assert_eq!(
+        config.seal.current,
+        SealSettings::KeyFile {
+            path: "/var/lib/signet/barrier.key".into()
+        }
+    );
 }
 
 #[test]
@@ -128,4 +139,23 @@ request_timeout = "soon"
 #[test]
 fn text_that_is_no_toml_is_one_mistake_with_its_line() {
     insta::assert_snapshot!(parse("data = \"x\"\nnode = = 3\n").unwrap_err());
+}
+
+#[test]
+fn each_seal_is_read_with_its_own_keys_and_the_one_before_it() {
+    let text =
+        "data = \"/d\"\n[seal]\ntype = \"passphrase\"\ncredential = \"seal\"\n[seal.previous]\ntype = \"shamir\"\n";
+    let seal = parse(text).unwrap().seal;
+    let source = Source::Credential("seal".to_owned());
+    assert_eq!(seal.current, SealSettings::Passphrase { source });
+    assert_eq!(seal.previous, Some(SealSettings::Shamir));
+    for (wrong, about) in [
+        ("type = \"shamir\"\npath = \"x\"", "path"),
+        ("type = \"sharmir\"", "shamir"),
+        ("type = \"passphrase\"\ncredential = \"a/b\"", "LoadCredential"),
+        ("type = \"passphrase\"\ncredential = \"a\"\nfile = \"b\"", "not both"),
+    ] {
+        let mistakes = parse(&format!("data = \"/d\"\n[seal]\n{wrong}\n")).unwrap_err();
+        assert!(mistakes.contains(about), "{mistakes}");
+    }
 }

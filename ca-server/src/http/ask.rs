@@ -10,12 +10,15 @@ use signet_core::vault_value::{FieldError, Fields};
 use super::table::Op;
 use crate::authority::Authority;
 use crate::mounts::Mount;
+use crate::node::Node;
 
 /// A request, read.
 #[derive(Debug)]
 pub struct Ask<'a> {
     /// The authority.
     pub authority: &'a Arc<Authority>,
+    /// The server, whose seal it may be about.
+    pub node: &'a Arc<Node>,
     /// What is wanted.
     pub op: Op,
     /// The canonical path after `/v1/`.
@@ -49,5 +52,36 @@ impl Ask<'_> {
     #[must_use]
     pub fn token(&self) -> Option<&str> {
         super::authenticate::token_of(&self.head.headers)
+    }
+}
+
+/// A request about the seal itself, which is answered whether there is an authority or not.
+#[derive(Debug)]
+pub struct NodeAsk<'a> {
+    /// The server.
+    pub node: &'a Arc<Node>,
+    /// What is wanted.
+    pub op: Op,
+    /// The canonical path after `/v1/`.
+    pub path: &'a str,
+    /// The body's fields and the query's.
+    pub fields: Fields,
+    /// The socket's peer.
+    pub peer: IpAddr,
+    /// The time of this request.
+    pub now: UnixTime,
+    /// The request's id.
+    pub request_id: &'a str,
+    /// Method, target and headers.
+    pub head: &'a Parts,
+}
+
+impl NodeAsk<'_> {
+    /// A text field; `""` when absent.
+    ///
+    /// # Errors
+    /// [`FieldError`] for arrays and objects.
+    pub fn text(&self, field: &str) -> Result<String, FieldError> {
+        self.fields.string(field).map(Option::unwrap_or_default)
     }
 }

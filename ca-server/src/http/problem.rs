@@ -12,11 +12,17 @@ use signet_core::vault_value::FieldError;
 
 use super::body::ReadBodyError;
 use super::path::PathError;
+use crate::authority::OpenError;
 use crate::bundle::BundleError;
+use crate::custody::CustodyError;
+use crate::custody::recipients::RecipientError;
 use crate::ledger::LedgerError;
 use crate::mounts::MountError;
+use crate::node::{LifeError, Node};
 use crate::random::RandomFailed;
 use crate::revocations::{ResolveError, RevocationError, SelectorError};
+use crate::seal::SealError;
+use crate::seal::shamir::ShareError;
 use crate::tokens::TokenError;
 
 /// Why a request is not answered as wished.
@@ -88,6 +94,13 @@ pub enum Problem {
         /// The text.
         text: String,
     },
+    /// There is no authority to ask.
+    Sealed {
+        /// `sealed` or `not-initialized`.
+        code: &'static str,
+        /// What it waits for.
+        reason: String,
+    },
     /// A fault of ours; the chain of causes goes to the log only.
     Internal(String),
 }
@@ -131,6 +144,22 @@ impl Problem {
         Self::Unavailable {
             code,
             text: text.into(),
+        }
+    }
+
+    /// A 503 that says why there is no authority.
+    #[must_use]
+    pub fn sealed(node: &Node) -> Self {
+        let summary = node.summary();
+        Self::Sealed {
+            code: if summary.initialised {
+                "sealed"
+            } else {
+                "not-initialized"
+            },
+            reason: summary
+                .closed
+                .map_or_else(|| "it is being opened".to_owned(), |closed| closed.reason()),
         }
     }
 
@@ -208,6 +237,7 @@ impl Problem {
                 "the ledger cannot be written, so nothing was issued or changed".to_owned(),
             ),
             Self::Unavailable { code, text } => (StatusCode::SERVICE_UNAVAILABLE, *code, text.clone()),
+            Self::Sealed { code, .. } => (StatusCode::SERVICE_UNAVAILABLE, *code, "Vault is sealed".to_owned()),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", wrapped("internal error")),
         };
         let mut texts = if text.is_empty() { Vec::new() } else { vec![text] };
@@ -232,6 +262,7 @@ impl Problem {
     fn reason(&self) -> Option<String> {
         match self {
             Self::Denied(denial) => Some(denial.to_string()),
+            Self::Sealed { reason, .. } => Some(reason.clone()),
             _ => None,
         }
     }
@@ -336,7 +367,15 @@ impl From<RandomFailed> for Problem {
 
 impl From<SignError> for Problem {
     fn from(error: SignError) -> Self {
-        Self::internal(&error)
+        match error {
+            SignError::Busy { .. } => Self::unavailable("signer-busy", error.to_string()),
+            SignError::Unavailable { .. } => Self::unavailable("signer-unavailable", error.to_string()),
+            SignError::Failed
+            | SignError::Algorithm { .. }
+            | SignError::ReadBack(_)
+            | SignError::TooLong(_)
+            | SignError::BadSignature { .. } => Self::internal(&error),
+        }
     }
 }
 
@@ -402,6 +441,83 @@ impl From<TokenError> for Problem {
             TokenError::Damaged { .. } | TokenError::Barrier(_) | TokenError::Store(_) | TokenError::Random(_) => {
                 Self::internal(&error)
             }
+        }
+    }
+}
+
+impl From<ShareError> for Problem {
+    fn from(error: ShareError) -> Self {
+        let code = match error {
+            ShareError::Spec { .. } => "share-numbers-invalid",
+            ShareError::NotAShare | ShareError::Checksum | ShareError::TooFew => "share-invalid",
+            ShareError::OtherSet => "share-of-another-set",
+            ShareError::Duplicate { .. } => "share-duplicate",
+            ShareError::DoNotOpen => "shares-do-not-open",
+            ShareError::Random(error) => return Self::internal(&error),
+        };
+        Self::refused(code, error.to_string())
+    }
+}
+
+impl From<CustodyError> for Problem {
+    fn from(error: CustodyError) -> Self {
+        match error {
+            CustodyError::Share(error) => error.into(),
+            CustodyError::AlreadyInitialised => Self::refused("already-initialized", error.to_string()),
+            CustodyError::Uninitialised => Self::Sealed {
+                code: "not-initialized",
+                reason: error.to_string(),
+            },
+            CustodyError::NoRecoveryKeys => Self::refused("no-recovery-keys", error.to_string()),
+            CustodyError::NotForShamir => Self::refused("not-for-this-seal", error.to_string()),
+            CustodyError::NothingPending => Self::refused("nothing-in-progress", error.to_string()),
+            CustodyError::Seal(SealError::Unavailable { .. }) => {
+                Self::unavailable("seal-unavailable", error.to_string())
+            }
+            CustodyError::SealLost
+            | CustodyError::RowBroken
+            | CustodyError::OtherSeal { .. }
+            | CustodyError::TakeOverFirst
+            | CustodyError::Seal(_)
+            | CustodyError::Keyring(_)
+            | CustodyError::Barrier(_)
+            | CustodyError::Store(_)
+            | CustodyError::Random(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<RecipientError> for Problem {
+    fn from(error: RecipientError) -> Self {
+        match error {
+            RecipientError::Count { .. } | RecipientError::Unreadable { .. } => {
+                Self::refused("age-keys-invalid", error.to_string())
+            }
+            RecipientError::Encrypt => Self::internal(&error),
+        }
+    }
+}
+
+impl From<LifeError> for Problem {
+    fn from(error: LifeError) -> Self {
+        match error {
+            LifeError::NotForThisSeal => Self::refused("not-for-this-seal", error.to_string()),
+            LifeError::UnsealsItself { .. } => Self::refused("not-for-this-seal", error.to_string()),
+            LifeError::MigrationWaits => Self::refused("migration-waits", error.to_string()),
+            LifeError::NoMigration => Self::refused("nothing-in-progress", error.to_string()),
+            LifeError::InProgress { .. } => Self::refused("already-in-progress", error.to_string()),
+            LifeError::NotInProgress { .. } => Self::refused("nothing-in-progress", error.to_string()),
+            LifeError::Nonce { .. } => Self::refused("nonce-wrong", error.to_string()),
+            LifeError::Otp { .. } => Self::refused("otp-invalid", error.to_string()),
+            LifeError::Custody(error) => error.into(),
+            LifeError::Open(OpenError::Sealed { reason }) => Self::Sealed { code: "sealed", reason },
+            LifeError::Open(OpenError::Custody(error)) => error.into(),
+            LifeError::Open(error) => Self::internal(&error),
+            LifeError::Share(error) => error.into(),
+            LifeError::Recipients(error) => error.into(),
+            LifeError::Ledger(error) => error.into(),
+            LifeError::Token(error) => error.into(),
+            LifeError::Random(error) => error.into(),
         }
     }
 }

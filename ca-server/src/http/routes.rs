@@ -4,8 +4,10 @@
 mod bundle;
 mod ca;
 mod certificates;
+mod custody;
 mod hosts;
 mod issue;
+mod keyholder;
 mod login;
 mod mounts;
 mod reconcile;
@@ -17,23 +19,48 @@ mod sys;
 mod token;
 
 use super::Permit;
-use super::ask::Ask;
+use super::ask::{Ask, NodeAsk};
 use super::authenticate::Session;
 use super::envelope::Reply;
 use super::problem::Problem;
-use super::table::{Open, Policy, Token};
+use super::table::{Keyholder, NodeEndpoint, Open, Policy, Token};
 use crate::authority::Authority;
 use crate::ledger::Event;
+use crate::metrics::Metrics;
 use crate::mounts::Mount;
+
+/// Endpoints about the seal, there while it is closed.
+pub(super) async fn node(endpoint: NodeEndpoint, ask: &NodeAsk<'_>) -> Result<Reply, Problem> {
+    match endpoint {
+        NodeEndpoint::Health => custody::health(ask),
+        NodeEndpoint::SealStatus => Ok(custody::seal_status(ask)),
+        NodeEndpoint::Leader => Ok(custody::leader(ask)),
+        NodeEndpoint::InitStatus => Ok(custody::init_status(ask)),
+        NodeEndpoint::Init => custody::init(ask).await,
+        NodeEndpoint::Unseal => custody::unseal(ask).await,
+    }
+}
+
+/// Endpoints for whoever a policy permits it, or who brings a key share.
+pub(super) async fn keyholder(endpoint: Keyholder, ask: &NodeAsk<'_>) -> Result<Reply, Problem> {
+    match endpoint {
+        Keyholder::RekeyStatus(target) => keyholder::rekey_status(ask, target),
+        Keyholder::RekeyStart(target) => keyholder::rekey_start(ask, target).await,
+        Keyholder::RekeyCancel(target) => keyholder::rekey_cancel(ask, target).await,
+        Keyholder::RekeyUpdate(target) => keyholder::rekey_update(ask, target).await,
+        Keyholder::VerifyStatus(target) => keyholder::verify_status(ask, target),
+        Keyholder::VerifyUpdate(target) => keyholder::verify_update(ask, target).await,
+        Keyholder::VerifyReset(target) => keyholder::verify_reset(ask, target).await,
+        Keyholder::RootStatus => keyholder::root_status(ask),
+        Keyholder::RootStart => keyholder::root_start(ask).await,
+        Keyholder::RootCancel => keyholder::root_cancel(ask).await,
+        Keyholder::RootUpdate => keyholder::root_update(ask).await,
+    }
+}
 
 /// Endpoints without a token.
 pub(super) async fn open(endpoint: Open, ask: &Ask<'_>) -> Result<Reply, Problem> {
     match endpoint {
-        Open::Health => sys::health(ask),
-        Open::SealStatus => Ok(sys::seal_status(ask)),
-        Open::Leader => Ok(sys::leader(ask)),
-        Open::InitStatus => Ok(sys::init_status()),
-        Open::InitAgain => sys::init_again(),
         Open::PublicKey => ca::public_key(ask),
         Open::SshKeyChallenge => login::ssh_key_challenge(ask).await,
         Open::SshKeyLogin => login::ssh_key_login(ask).await,
@@ -68,6 +95,9 @@ pub(super) async fn token(endpoint: Token, ask: &Ask<'_>, session: &Session) -> 
 /// Endpoints that a policy guards.
 pub(super) async fn policy(endpoint: Policy, ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Problem> {
     match endpoint {
+        Policy::Seal => custody::seal(ask, permit).await,
+        Policy::Rotate => custody::rotate(ask, permit).await,
+        Policy::KeyStatus => custody::key_status(ask),
         Policy::MountList => Ok(mounts::list(ask)),
         Policy::MountRead => mounts::read(ask),
         Policy::MountCreate => mounts::create(ask, permit).await,
@@ -89,7 +119,7 @@ pub(super) async fn policy(endpoint: Policy, ask: &Ask<'_>, permit: &Permit) -> 
         Policy::TokenLookupAccessor => token::lookup_accessor(ask),
         Policy::TokenRevokeAccessor => token::revoke_accessor(ask, permit).await,
         Policy::TokenAccessors => token::accessors(ask),
-        Policy::Metrics => Ok(metrics(ask.authority)),
+        Policy::Metrics => Ok(metrics(&ask.authority.metrics)),
         Policy::Revoke => revocations::revoke(ask, permit).await,
         Policy::RevocationList => revocations::list(ask).await,
         Policy::RevocationDelete => revocations::delete(ask, permit).await,
@@ -103,10 +133,10 @@ pub(super) async fn policy(endpoint: Policy, ask: &Ask<'_>, permit: &Permit) -> 
 }
 
 /// The metrics' text.
-pub(super) fn metrics(authority: &Authority) -> Reply {
+pub(super) fn metrics(metrics: &Metrics) -> Reply {
     Reply::text(
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        authority.metrics.render(),
+        metrics.render(),
     )
 }
 

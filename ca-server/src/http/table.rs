@@ -7,6 +7,7 @@ use signet_core::request::SIGN_FIELDS;
 use signet_core::role::{ROLE_FIELDS, is_role_name};
 
 use super::problem::Problem;
+use crate::node::Target;
 
 /// What a request wants, Vault's way: `POST` and `PUT` are one, `LIST` is a verb and a query parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,6 +82,10 @@ fn asks_for_list(query: Option<&str>) -> bool {
 /// Who may call an endpoint; the kind decides what its handler is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
+    /// Anybody, sealed or not, at a limited rate.
+    Node(NodeEndpoint),
+    /// Whoever a policy permits it, or who brings a share of the key.
+    Keyholder(Keyholder),
     /// Anybody, at a limited rate.
     Open(Open),
     /// Whoever holds a valid token; what they may see or do is decided by their token alone or by the signing policies.
@@ -96,11 +101,6 @@ pub enum Endpoint {
     reason = "each variant is a handler's name; the table below says what it serves"
 )]
 pub enum Open {
-    Health,
-    SealStatus,
-    Leader,
-    InitStatus,
-    InitAgain,
     PublicKey,
     SshKeyChallenge,
     SshKeyLogin,
@@ -125,6 +125,41 @@ impl Open {
             Self::PublicKey | Self::Krl | Self::KrlSignature | Self::TrustBundle | Self::BundleKey
         )
     }
+}
+
+/// Endpoints about the seal, which are there while it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "each variant is a handler's name; the table below says what it serves"
+)]
+pub enum NodeEndpoint {
+    Health,
+    SealStatus,
+    Leader,
+    InitStatus,
+    Init,
+    Unseal,
+}
+
+/// Endpoints for the holders of key shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "each variant is a handler's name; the table below says what it serves"
+)]
+pub enum Keyholder {
+    RekeyStatus(Target),
+    RekeyStart(Target),
+    RekeyCancel(Target),
+    RekeyUpdate(Target),
+    VerifyStatus(Target),
+    VerifyUpdate(Target),
+    VerifyReset(Target),
+    RootStatus,
+    RootStart,
+    RootCancel,
+    RootUpdate,
 }
 
 /// Endpoints for any valid token.
@@ -152,6 +187,9 @@ pub enum Token {
     reason = "each variant is a handler's name; the table below says what it serves"
 )]
 pub enum Policy {
+    Seal,
+    Rotate,
+    KeyStatus,
     MountList,
     MountRead,
     MountCreate,
@@ -264,6 +302,12 @@ const fn token(endpoint: Token) -> Endpoint {
 const fn policy(endpoint: Policy) -> Endpoint {
     Endpoint::Policy(endpoint)
 }
+const fn node(endpoint: NodeEndpoint) -> Endpoint {
+    Endpoint::Node(endpoint)
+}
+const fn keyholder(endpoint: Keyholder) -> Endpoint {
+    Endpoint::Keyholder(endpoint)
+}
 const fn not_offered(what: &'static str) -> Endpoint {
     Endpoint::Open(Open::NotOffered(what))
 }
@@ -345,9 +389,33 @@ const ISSUE_FIELDS: &[&str] = &[
 ];
 const ANY: &[&str] = &[];
 
+const INIT_FIELDS: &[&str] = &[
+    "secret_shares",
+    "secret_threshold",
+    "stored_shares",
+    "recovery_shares",
+    "recovery_threshold",
+    "age_keys",
+    "recovery_age_keys",
+    "root_token_age_key",
+    "pgp_keys",
+    "recovery_pgp_keys",
+    "root_token_pgp_key",
+];
+const REKEY_FIELDS: &[&str] = &[
+    "secret_shares",
+    "secret_threshold",
+    "stored_shares",
+    "require_verification",
+    "age_keys",
+    "pgp_keys",
+    "backup",
+    "key",
+];
+const SHARE_FIELDS: &[&str] = &["key", "nonce"];
+
 const OTP: &str = "the one-time-password mode (creds, lookup, verify, zeroaddress)";
 const ISSUERS: &str = "more than one issuer a mount";
-const UNSEAL: &str = "sealing by hand";
 
 /// Every route. Within a mount the first match counts; `sign` stands first as it is asked most.
 #[rustfmt::skip]
@@ -387,12 +455,39 @@ pub const ROUTES: &[Route] = &[
     mount(Op::Read,   "config/issuers",          not_offered(ISSUERS),             ANY),
     mount(Op::Write,  "config/issuers",          not_offered(ISSUERS),             ANY),
 
-    root(Op::Read,    "sys/health",              open(Open::Health),               ANY),
-    root(Op::Head,    "sys/health",              open(Open::Health),               ANY),
-    root(Op::Read,    "sys/seal-status",         open(Open::SealStatus),           ANY),
-    root(Op::Read,    "sys/leader",              open(Open::Leader),               ANY),
-    root(Op::Read,    "sys/init",                open(Open::InitStatus),           ANY),
-    root(Op::Write,   "sys/init",                open(Open::InitAgain),            ANY),
+    root(Op::Read,    "sys/health",              node(NodeEndpoint::Health),       ANY),
+    root(Op::Head,    "sys/health",              node(NodeEndpoint::Health),       ANY),
+    root(Op::Read,    "sys/seal-status",         node(NodeEndpoint::SealStatus),   ANY),
+    root(Op::Read,    "sys/leader",              node(NodeEndpoint::Leader),       ANY),
+    root(Op::Read,    "sys/init",                node(NodeEndpoint::InitStatus),   ANY),
+    root(Op::Write,   "sys/init",                node(NodeEndpoint::Init),         INIT_FIELDS),
+    root(Op::Write,   "sys/unseal",              node(NodeEndpoint::Unseal),       &["key", "reset", "migrate"]),
+    root(Op::Write,   "sys/seal",                policy(Policy::Seal),             ANY),
+    root(Op::Write,   "sys/rotate",              policy(Policy::Rotate),           ANY),
+    root(Op::Write,   "sys/rotate/keyring",      policy(Policy::Rotate),           ANY),
+    root(Op::Read,    "sys/key-status",          policy(Policy::KeyStatus),        ANY),
+    root(Op::Read,    "sys/rotate/config",       not_offered("rotating by itself"), ANY),
+    root(Op::Write,   "sys/rotate/config",       not_offered("rotating by itself"), ANY),
+    root(Op::Read,    "sys/rekey/backup",        not_offered("keeping a copy of key shares"), ANY),
+    root(Op::Delete,  "sys/rekey/backup",        not_offered("keeping a copy of key shares"), ANY),
+    root(Op::Read,    "sys/rekey/init",   keyholder(Keyholder::RekeyStatus(Target::Barrier)),  ANY),
+    root(Op::Write,   "sys/rekey/init",   keyholder(Keyholder::RekeyStart(Target::Barrier)),   REKEY_FIELDS),
+    root(Op::Delete,  "sys/rekey/init",   keyholder(Keyholder::RekeyCancel(Target::Barrier)),  SHARE_FIELDS),
+    root(Op::Write,   "sys/rekey/update", keyholder(Keyholder::RekeyUpdate(Target::Barrier)),  SHARE_FIELDS),
+    root(Op::Read,    "sys/rekey/verify", keyholder(Keyholder::VerifyStatus(Target::Barrier)), ANY),
+    root(Op::Write,   "sys/rekey/verify", keyholder(Keyholder::VerifyUpdate(Target::Barrier)), SHARE_FIELDS),
+    root(Op::Delete,  "sys/rekey/verify", keyholder(Keyholder::VerifyReset(Target::Barrier)),  SHARE_FIELDS),
+    root(Op::Read,    "sys/rekey-recovery-key/init",   keyholder(Keyholder::RekeyStatus(Target::Recovery)),  ANY),
+    root(Op::Write,   "sys/rekey-recovery-key/init",   keyholder(Keyholder::RekeyStart(Target::Recovery)),   REKEY_FIELDS),
+    root(Op::Delete,  "sys/rekey-recovery-key/init",   keyholder(Keyholder::RekeyCancel(Target::Recovery)),  SHARE_FIELDS),
+    root(Op::Write,   "sys/rekey-recovery-key/update", keyholder(Keyholder::RekeyUpdate(Target::Recovery)),  SHARE_FIELDS),
+    root(Op::Read,    "sys/rekey-recovery-key/verify", keyholder(Keyholder::VerifyStatus(Target::Recovery)), ANY),
+    root(Op::Write,   "sys/rekey-recovery-key/verify", keyholder(Keyholder::VerifyUpdate(Target::Recovery)), SHARE_FIELDS),
+    root(Op::Delete,  "sys/rekey-recovery-key/verify", keyholder(Keyholder::VerifyReset(Target::Recovery)),  SHARE_FIELDS),
+    root(Op::Read,    "sys/generate-root/attempt", keyholder(Keyholder::RootStatus), ANY),
+    root(Op::Write,   "sys/generate-root/attempt", keyholder(Keyholder::RootStart), &["otp", "age_key", "pgp_key", "key"]),
+    root(Op::Delete,  "sys/generate-root/attempt", keyholder(Keyholder::RootCancel), SHARE_FIELDS),
+    root(Op::Write,   "sys/generate-root/update", keyholder(Keyholder::RootUpdate), SHARE_FIELDS),
     root(Op::Read,    "sys/mounts",              policy(Policy::MountList),        ANY),
     root(Op::Read,    "sys/mounts/*path/tune",   policy(Policy::MountTuneRead),    ANY),
     root(Op::Write,   "sys/mounts/*path/tune",   policy(Policy::MountTune),        TUNE_FIELDS),
@@ -413,8 +508,6 @@ pub const ROUTES: &[Route] = &[
     root(Op::Delete,  "sys/signet/hosts/:host",  policy(Policy::HostForget),       ANY),
     root(Op::Write,   "sys/signet/host-tokens",  policy(Policy::HostTokenCreate),  HOST_TOKEN_FIELDS),
     root(Op::Read,    "sys/signet/reconcile",    policy(Policy::Reconcile),        ANY),
-    root(Op::Write,   "sys/unseal",              not_offered(UNSEAL),              ANY),
-    root(Op::Write,   "sys/seal",                not_offered(UNSEAL),              ANY),
     root(Op::Write,   "sys/step-down",           not_offered("high availability with a leader"), ANY),
     root(Op::Read,    "sys/auth",                not_offered("changing login methods over the API"), ANY),
     root(Op::Write,   "sys/auth/*path",          not_offered("changing login methods over the API"), ANY),
@@ -453,6 +546,16 @@ pub const RESERVED: &[&str] = &["sys", "auth", "identity", "cubbyhole"];
 #[must_use]
 pub fn is_reserved(path: &str) -> bool {
     path.split('/').next().is_some_and(|word| RESERVED.contains(&word))
+}
+
+/// The row for a request about the seal itself.
+#[must_use]
+pub fn find_node(op: Op, path: &str) -> Option<&'static Route> {
+    path.starts_with("sys/")
+        .then(|| find(Place::Root, op, path).ok())
+        .flatten()
+        .map(|(route, _)| route)
+        .filter(|route| matches!(route.endpoint, Endpoint::Node(_) | Endpoint::Keyholder(_)))
 }
 
 /// Finds the row for `op` on `path`, with its capture.

@@ -6,12 +6,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
 use signet_core::role::Role;
-use signet_core::signer::SoftwareSigner;
+use signet_core::signer::Signer;
 use tokio::sync::MutexGuard;
 
 use super::MountError;
 use crate::barrier::BarrierError;
 use crate::keyring::Keyring;
+use crate::signer::CaKey;
 use crate::store::{Change, Table};
 
 /// A mounted SSH engine.
@@ -21,7 +22,8 @@ pub struct Mount {
     uuid: String,
     accessor: String,
     settings: ArcSwap<Settings>,
-    signer: ArcSwapOption<SoftwareSigner>,
+    /// `ArcSwapOption` takes no trait object, so the signer is in a box of its own.
+    signer: ArcSwapOption<Arc<dyn Signer>>,
     roles: RwLock<BTreeMap<String, Arc<Role>>>,
     keyring: Arc<Keyring>,
     /// Changes of one mount happen one after the other, in memory as in the store.
@@ -139,22 +141,23 @@ impl Mount {
 
     /// The CA key, if there is one.
     #[must_use]
-    pub fn signer(&self) -> Option<Arc<SoftwareSigner>> {
-        self.signer.load_full()
+    pub fn signer(&self) -> Option<Arc<dyn Signer>> {
+        self.signer.load().as_deref().cloned()
     }
 
     /// Puts the CA key in place, durable and sealed; never replaces one.
     ///
     /// # Errors
     /// [`MountError`]; there is no CA key then.
-    pub async fn set_signer(&self, signer: SoftwareSigner) -> Result<Created, MountError> {
+    pub async fn set_signer(&self, key: impl Into<CaKey>) -> Result<Created, MountError> {
+        let key = key.into();
         let _changing = self.change_begins().await?;
         if self.signer.load().is_some() {
             return Ok(Created::AlreadyConfigured);
         }
-        let change = self.keyring.seal(Table::CaKeys, &self.uuid, &signer.to_secret()?)?;
+        let change = self.keyring.seal(Table::CaKeys, &self.uuid, &key.to_row()?)?;
         self.keyring.store().apply(vec![change]).durable().await?;
-        self.signer.store(Some(Arc::new(signer)));
+        self.load_signer(key);
         Ok(Created::Created)
     }
 
@@ -242,8 +245,8 @@ impl Mount {
         Ok(deleted.map(|()| true)?)
     }
 
-    pub(super) fn load_signer(&self, signer: SoftwareSigner) {
-        self.signer.store(Some(Arc::new(signer)));
+    pub(super) fn load_signer(&self, key: CaKey) {
+        self.signer.store(Some(Arc::new(key.into_signer())));
     }
 
     pub(super) fn load_role(&self, role: Role) {

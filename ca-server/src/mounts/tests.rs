@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use signet_core::role::{Role, RoleSource};
-use signet_core::signer::{CaKeyType, SoftwareSigner};
+use signet_core::signer::{CaKeyType, Signer as _, SoftwareSigner};
 use signet_core::vault_value::Fields;
 
 use super::{Created, MountError, Mounts, check_path};
 use crate::barrier::Barrier;
 use crate::config::MountConfig;
 use crate::keyring::{Keyring, KeyringError};
+use crate::signer::KeySources;
 use crate::store::sqlite::{SqliteStore, connect};
 use crate::store::{Store, Table};
 
@@ -37,7 +38,7 @@ fn role(name: &str) -> Role {
 #[tokio::test]
 async fn mount_key_and_role_are_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default()).unwrap();
     let mount = mounts.create(&config("team/ssh")).await.unwrap();
     let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
     let public = signer.public_line();
@@ -51,14 +52,14 @@ async fn mount_key_and_role_are_there_after_a_restart() {
     mount.put_role(role("my-role")).await.unwrap();
     mount.tune(None, Some(30), None).await.unwrap();
     let before = mount.role("my-role").unwrap().vault_fields();
-    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default()).unwrap();
     let (mount, rest) = mounts.split("team/ssh/sign/my-role").unwrap();
     assert_eq!((rest, mount.default_ttl(), mount.max_ttl()), ("sign/my-role", 30, 120));
     assert_eq!(mount.signer().unwrap().public_line(), public);
     assert_eq!(mount.role("my-role").unwrap().vault_fields(), before);
     assert!(mount.delete_role("my-role").await.unwrap() && mount.delete_signer().await.unwrap());
     assert!(mounts.delete("team/ssh").await.unwrap());
-    let reopened = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    let reopened = Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default()).unwrap();
     assert!(reopened.list().is_empty() && reopened.split("team/ssh/sign/x").is_none());
 }
 
@@ -66,7 +67,7 @@ async fn mount_key_and_role_are_there_after_a_restart() {
 async fn a_deleted_mount_leaves_no_key_and_signs_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(folder.path(), 7).unwrap();
-    let mounts = Mounts::open(Arc::clone(&keyring)).unwrap();
+    let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
     let mount = mounts.create(&config("ssh")).await.unwrap();
     mount
         .set_signer(SoftwareSigner::generate(CaKeyType::Ed25519).unwrap())
@@ -84,7 +85,7 @@ async fn a_deleted_mount_leaves_no_key_and_signs_no_more() {
 async fn what_is_written_to_a_deleted_mount_does_not_keep_the_store_from_opening() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(folder.path(), 7).unwrap();
-    let mounts = Mounts::open(Arc::clone(&keyring)).unwrap();
+    let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
     // As a request that makes an RSA key for seconds holds it.
     let held = mounts.create(&config("ssh")).await.unwrap();
     mounts.delete("ssh").await.unwrap();
@@ -97,13 +98,13 @@ async fn what_is_written_to_a_deleted_mount_does_not_keep_the_store_from_opening
         assert!(matches!(refused, Err(MountError::Deleted { .. })), "{refused:?}");
     }
     assert!(held.signer().is_none());
-    assert!(Mounts::open(keyring).unwrap().list().is_empty());
+    assert!(Mounts::open(keyring, &KeySources::default()).unwrap().list().is_empty());
 }
 
 #[tokio::test]
 async fn overlapping_and_odd_paths_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default()).unwrap();
     mounts.create(&config("team/ssh")).await.unwrap();
     for used in ["team/ssh", "team", "team/ssh/sign"] {
         assert!(
@@ -125,7 +126,7 @@ async fn overlapping_and_odd_paths_are_refused() {
 #[tokio::test]
 async fn rows_of_the_store_cannot_change_places() {
     let folder = tempfile::tempdir().unwrap();
-    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default()).unwrap();
     for path in ["dev", "prod"] {
         let mount = mounts.create(&config(path)).await.unwrap();
         mount.put_role(role("narrow")).await.unwrap();
@@ -148,13 +149,16 @@ async fn rows_of_the_store_cannot_change_places() {
             .unwrap();
         database.execute_batch(&copied).unwrap();
         database.execute_batch("COMMIT").unwrap();
-        let error = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap_err();
+        let error = Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default()).unwrap_err();
         assert!(matches!(error, MountError::Barrier(_)), "{table}: {error}");
         let back = format!("UPDATE {table} SET value = ?1 WHERE key = {first}");
         database.execute(&back, [&kept]).unwrap();
     }
     assert_eq!(
-        Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap().list().len(),
+        Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default())
+            .unwrap()
+            .list()
+            .len(),
         2
     );
 }
@@ -162,7 +166,7 @@ async fn rows_of_the_store_cannot_change_places() {
 #[tokio::test]
 async fn another_key_file_or_a_flipped_byte_is_a_clear_error_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap();
+    let mounts = Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default()).unwrap();
     let mount = mounts.create(&config("ssh")).await.unwrap();
     mount
         .set_signer(SoftwareSigner::generate(CaKeyType::Ed25519).unwrap())
@@ -176,7 +180,7 @@ async fn another_key_file_or_a_flipped_byte_is_a_clear_error_and_loses_nothing()
     let mut flipped = sealed.clone();
     *flipped.last_mut().unwrap() ^= 1;
     database.execute("UPDATE ca_keys SET value = ?1", [&flipped]).unwrap();
-    let error = Mounts::open(keyring(folder.path(), 7).unwrap()).unwrap_err();
+    let error = Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -186,7 +190,7 @@ async fn another_key_file_or_a_flipped_byte_is_a_clear_error_and_loses_nothing()
     );
     database.execute("UPDATE ca_keys SET value = ?1", [&sealed]).unwrap();
     assert!(
-        Mounts::open(keyring(folder.path(), 7).unwrap())
+        Mounts::open(keyring(folder.path(), 7).unwrap(), &KeySources::default())
             .unwrap()
             .get("ssh")
             .unwrap()

@@ -14,6 +14,7 @@ use crate::config::MountConfig;
 use crate::keyring::Keyring;
 use crate::metrics::Metrics;
 use crate::mounts::Mounts;
+use crate::signer::KeySources;
 use crate::store::sqlite::SqliteStore;
 
 const SERIALS: u64 = 1_000_000;
@@ -82,7 +83,7 @@ async fn one_more_among_a_million_is_revoked_at_once_and_outlives_a_restart() {
     let open = || {
         let store = Arc::new(SqliteStore::open(&folder.path().join("store.db")).unwrap());
         let keyring = Arc::new(Keyring::open(Barrier::new(&[7; 32]).unwrap(), store).unwrap());
-        let mounts = Mounts::open(Arc::clone(&keyring)).unwrap();
+        let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
         let revocations = Revocations::open(keyring, &mounts, Metrics::new()).unwrap();
         (mounts, revocations)
     };

@@ -37,7 +37,6 @@ async fn krl(desk: &Desk) -> Krl {
 }
 
 fn ca_key(desk: &Desk) -> SubjectKey {
-    use signet_core::signer::Signer as _;
     let mount = desk.dev.authority.mounts.get(MOUNT).unwrap();
     mount.signer().unwrap().public_key().clone()
 }

@@ -1,0 +1,110 @@
+//! `[seal]`: what stands before the store, and `[seal.previous]`, what stood there before a migration.
+
+use std::path::{Path, PathBuf};
+
+use signet_core::toml_reader::TableReader;
+
+use crate::seal::SealKind;
+use crate::seal::passphrase::Source;
+
+/// The key file's name in the data folder.
+const KEY_FILE: &str = "barrier.key";
+
+/// The seal in force, and the one before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealConfig {
+    /// The one that the store is to be under.
+    pub current: SealSettings,
+    /// The one that the store may still be under.
+    pub previous: Option<SealSettings>,
+}
+
+/// One kind of seal with its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealSettings {
+    /// A file that only the server's user can read.
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// People with shares; how many is said at `sys/init`.
+    Shamir,
+    /// A passphrase.
+    Passphrase {
+        /// Where it comes from.
+        source: Source,
+    },
+}
+
+impl SealSettings {
+    /// Which kind.
+    #[must_use]
+    pub const fn kind(&self) -> SealKind {
+        match self {
+            Self::KeyFile { .. } => SealKind::KeyFile,
+            Self::Shamir => SealKind::Shamir,
+            Self::Passphrase { .. } => SealKind::Passphrase,
+        }
+    }
+}
+
+impl SealConfig {
+    /// A key file in the data folder, as without `[seal]`.
+    #[must_use]
+    pub fn in_data(data: &Path) -> Self {
+        Self {
+            current: SealSettings::KeyFile {
+                path: data.join(KEY_FILE),
+            },
+            previous: None,
+        }
+    }
+
+    pub(super) fn read(top: &TableReader<'_>, base: &Path, data: &Path) -> Self {
+        let Some(section) = top.table("seal") else {
+            return Self::in_data(data);
+        };
+        Self {
+            current: settings(&section, base, data),
+            previous: section
+                .table("previous")
+                .map(|previous| settings(&previous, base, data)),
+        }
+    }
+}
+
+fn settings(section: &TableReader<'_>, base: &Path, data: &Path) -> SealSettings {
+    let kinds = [
+        (SealKind::KeyFile.as_str(), SealKind::KeyFile),
+        (SealKind::Shamir.as_str(), SealKind::Shamir),
+        (SealKind::Passphrase.as_str(), SealKind::Passphrase),
+    ];
+    match section.word("type", &kinds).unwrap_or(SealKind::KeyFile) {
+        SealKind::Shamir => SealSettings::Shamir,
+        SealKind::Passphrase => SealSettings::Passphrase {
+            source: source(section, base),
+        },
+        SealKind::KeyFile | SealKind::AwsKms | SealKind::Pkcs11 | SealKind::Kmip => SealSettings::KeyFile {
+            path: section
+                .string("path")
+                .map_or_else(|| data.join(KEY_FILE), |path| base.join(path)),
+        },
+    }
+}
+
+fn source(section: &TableReader<'_>, base: &Path) -> Source {
+    match (section.string("credential"), section.string("file")) {
+        (None, None) => Source::Prompt,
+        (None, Some(file)) => Source::File(base.join(file)),
+        (Some(name), None) => {
+            if name.is_empty() || name.contains('/') || name.starts_with('.') {
+                section.wrong("credential", "`credential` is a name, as in `LoadCredential=NAME:…`");
+            }
+            Source::Credential(name)
+        }
+        (Some(_), Some(_)) => {
+            section.wrong("file", "[seal] takes `credential` or `file`, not both");
+            Source::Prompt
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a server has whether it is sealed or not: configuration, time, counters, the store with nothing opened in it, the
+//! ledger, and the policies in force. An [`Authority`](crate::authority::Authority) stands on it while the seal is open.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use signet_core::policy_set::PolicySet;
+
+use crate::authority::{OpenError, prepare_data};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+
+/// Everything that needs no key.
+#[derive(Debug)]
+pub struct Foundation {
+    /// What `signet.toml` says.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The durable record; not encrypted, so that a sealed server records too.
+    pub ledger: Ledger,
+    /// The tables.
+    pub store: Arc<dyn Store>,
+    policy: ArcSwap<PolicySet>,
+    /// Held as long as this process may write the data folder.
+    _lock: File,
+}
+
+impl Foundation {
+    /// Makes the data folder at the first start, locks it, and opens what needs no key.
+    ///
+    /// # Errors
+    /// [`OpenError`] saying what is wrong and with which file; nothing is changed or lost then.
+    pub fn lay(config: Config, policy: PolicySet, clock: Clock) -> Result<Arc<Self>, OpenError> {
+        let lock = prepare_data(&config.data)?;
+        let store = Arc::new(SqliteStore::open(&config.data.join("store.db"))?);
+        let metrics = Metrics::new();
+        let ledger = Ledger::open(&config.data, config.node, &config.sinks, clock.clone(), metrics.clone())?;
+        Ok(Arc::new(Self {
+            config: Arc::new(config),
+            clock,
+            metrics,
+            ledger,
+            store,
+            policy: ArcSwap::from_pointee(policy),
+            _lock: lock,
+        }))
+    }
+
+    /// The policies in force.
+    #[must_use]
+    pub fn policy(&self) -> Arc<PolicySet> {
+        self.policy.load_full()
+    }
+
+    /// Puts a new set in force for every request that begins from now on.
+    pub fn set_policy(&self, policy: PolicySet) {
+        self.policy.store(Arc::new(policy));
+    }
+}

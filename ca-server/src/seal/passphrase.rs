@@ -1,0 +1,278 @@
+//! The passphrase seal: Argon2id makes a key of what a person or systemd knows, and that key wraps the root key. Salt and
+//! parameters lie beside it, so that they can grow with the machines.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::key_file::{KeyFileError, read_secret};
+use super::{RootKey, Seal, SealError, SealKind, unwrap_root, wrap_root};
+use crate::config::environment;
+use crate::random;
+
+const KIND: SealKind = SealKind::Passphrase;
+/// RFC 9106, "Parameter Choice", second recommendation: 64 MiB, three passes, here with one lane.
+const COST: Cost = Cost {
+    memory_kib: 65_536,
+    passes: 3,
+    lanes: 1,
+};
+/// What a store may ask for: whoever writes it must not exhaust the memory of a server that starts.
+const MEMORY_KIB_MAX: u32 = 1 << 20;
+const PASSES_MAX: u32 = 64;
+const LANES_MAX: u32 = 16;
+/// Shorter ones are guessed in hours.
+const CHARS_MIN: usize = 12;
+const PROMPTS: u32 = 3;
+
+/// Where the passphrase comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `LoadCredential=NAME:…` in the unit; systemd puts it below `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+    /// A file of mode 0600.
+    File(PathBuf),
+    /// Whoever sits at the terminal when the server starts.
+    Prompt,
+}
+
+/// A passphrase.
+#[derive(Debug)]
+pub struct PassphraseSeal {
+    source: Source,
+    cost: Cost,
+}
+
+/// What an Argon2id key costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Cost {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+/// The wrapped root key as it lies in the store: JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct Wrapped {
+    kdf: String,
+    cost: Cost,
+    salt: String,
+    sealed: String,
+}
+
+impl PassphraseSeal {
+    /// The place that the passphrase comes from; nothing is read yet.
+    #[must_use]
+    pub const fn new(source: Source) -> Self {
+        Self { source, cost: COST }
+    }
+
+    fn read(&self, prompt: &str) -> Result<Zeroizing<String>, SealError> {
+        let text = match &self.source {
+            Source::Credential(name) => credential(name)?,
+            Source::File(path) => read_secret(path).map_err(file_error)?,
+            Source::Prompt => ask(prompt)?,
+        };
+        let passphrase = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
+        if passphrase.chars().count() < CHARS_MIN {
+            return Err(setup(format!(
+                "the passphrase must have at least {CHARS_MIN} characters"
+            )));
+        }
+        Ok(passphrase)
+    }
+}
+
+impl Seal for PassphraseSeal {
+    fn kind(&self) -> SealKind {
+        KIND
+    }
+
+    fn wrap(&self, root_key: &RootKey) -> Result<Vec<u8>, SealError> {
+        let passphrase = self.read("New passphrase of the seal")?;
+        if self.source == Source::Prompt && *ask("The same again")? != *passphrase {
+            return Err(setup("the two passphrases differ; start again".to_owned()));
+        }
+        let mut salt = [0; 16];
+        random::fill(&mut salt).map_err(|error| unavailable(error.to_string()))?;
+        let key = derive(&passphrase, &salt, self.cost)?;
+        let wrapped = Wrapped {
+            kdf: "argon2id".to_owned(),
+            cost: self.cost,
+            salt: STANDARD.encode(salt),
+            sealed: STANDARD.encode(wrap_root(KIND, &key, root_key)?),
+        };
+        serde_json::to_vec(&wrapped).map_err(|error| setup(error.to_string()))
+    }
+
+    fn unwrap(&self, wrapped: &[u8]) -> Result<RootKey, SealError> {
+        let wrong = || SealError::WrongKey { kind: KIND };
+        let wrapped: Wrapped = serde_json::from_slice(wrapped).map_err(|_| wrong())?;
+        let Cost {
+            memory_kib,
+            passes,
+            lanes,
+        } = wrapped.cost;
+        if wrapped.kdf != "argon2id" || memory_kib > MEMORY_KIB_MAX || passes > PASSES_MAX || lanes > LANES_MAX {
+            return Err(wrong());
+        }
+        let salt = STANDARD.decode(&wrapped.salt).map_err(|_| wrong())?;
+        let sealed = STANDARD.decode(&wrapped.sealed).map_err(|_| wrong())?;
+        let attempts = if self.source == Source::Prompt { PROMPTS } else { 1 };
+        for _ in 0..attempts {
+            let passphrase = self.read("Passphrase of the seal")?;
+            if let Ok(root) = unwrap_root(KIND, &*derive(&passphrase, &salt, wrapped.cost)?, &sealed) {
+                return Ok(root);
+            }
+        }
+        Err(wrong())
+    }
+}
+
+fn derive(passphrase: &str, salt: &[u8], cost: Cost) -> Result<Zeroizing<[u8; 32]>, SealError> {
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32));
+    let params = params.map_err(|error| setup(format!("Argon2id: {error}")))?;
+    let mut key = Zeroizing::new([0; 32]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(passphrase.as_bytes(), salt, &mut *key)
+        .map_err(|error| setup(format!("Argon2id: {error}")))?;
+    Ok(key)
+}
+
+/// systemd guards the folder itself, sometimes by an ACL under a file of root's, so owner and mode are its matter.
+fn credential(name: &str) -> Result<Zeroizing<String>, SealError> {
+    let folder = environment("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+        setup(format!(
+            "there is no $CREDENTIALS_DIRECTORY: the unit needs `LoadCredential={name}:/path` or `LoadCredentialEncrypted=`"
+        ))
+    })?;
+    let path = Path::new(&folder).join(name);
+    let mut text = Zeroizing::new(String::with_capacity(8192));
+    File::open(&path)
+        .and_then(|file| file.take(8000).read_to_string(&mut text))
+        .map_err(|error| setup(format!("the credential `{}` cannot be read: {error}", path.display())))?;
+    Ok(text)
+}
+
+/// Asks on the terminal itself, without showing what is typed.
+fn ask(prompt: &str) -> Result<Zeroizing<String>, SealError> {
+    let asked = || -> io::Result<Zeroizing<String>> {
+        let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
+        if !terminal.is_terminal() {
+            return Err(io::Error::other("no terminal"));
+        }
+        write!(terminal, "{prompt}: ")?;
+        let before = tcgetattr(&terminal)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&terminal, OptionalActions::Flush, &quiet)?;
+        let mut line = Zeroizing::new(String::with_capacity(4096));
+        let read = BufReader::new(terminal.try_clone()?.take(4000)).read_line(&mut line);
+        tcsetattr(&terminal, OptionalActions::Flush, &before)?;
+        writeln!(terminal)?;
+        read?;
+        Ok(line)
+    };
+    let line = asked().map_err(|error| {
+        setup(format!(
+            "there is no terminal to ask on ({error}): start it by hand, or set `credential` or `file` in [seal]"
+        ))
+    })?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+fn file_error(error: KeyFileError) -> SealError {
+    match error {
+        KeyFileError::Missing { path } => unavailable(format!("the passphrase file `{}` is missing", path.display())),
+        KeyFileError::TooOpen { path, mode } => setup(format!(
+            "the passphrase file `{}` has mode {mode:04o}; others can read it (run `chmod 600` on it, and consider the passphrase known)",
+            path.display()
+        )),
+        KeyFileError::Owner { path, owner } => setup(format!(
+            "the passphrase file `{}` belongs to user {owner}, not to the server's user",
+            path.display()
+        )),
+        other => setup(crate::command::chain(&other)),
+    }
+}
+
+fn unavailable(reason: String) -> SealError {
+    SealError::Unavailable { kind: KIND, reason }
+}
+
+fn setup(reason: String) -> SealError {
+    SealError::Setup { kind: KIND, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn seal_of(path: &Path, text: &str) -> PassphraseSeal {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        PassphraseSeal {
+            source: Source::File(path.to_owned()),
+            cost: Cost {
+                memory_kib: 64,
+                passes: 1,
+                lanes: 1,
+            },
+        }
+    }
+
+    #[test]
+    fn only_the_same_passphrase_opens_and_the_parameters_lie_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        let root = RootKey::new(Zeroizing::new([3; 32]));
+        let seal = seal_of(&path, "correct horse battery staple\n");
+        let wrapped = seal.wrap(&root).unwrap();
+        assert!(
+            String::from_utf8(wrapped.clone())
+                .unwrap()
+                .contains("\"memory_kib\":64")
+        );
+        assert_eq!(seal.unwrap(&wrapped).unwrap().expose(), root.expose());
+        // The parameters that were written count, not those of a newer program.
+        let newer = PassphraseSeal::new(Source::File(path.clone()));
+        assert_eq!(newer.unwrap(&wrapped).unwrap().expose(), root.expose());
+        let wrong = SealError::WrongKey { kind: KIND };
+        assert_eq!(
+            seal_of(&path, "correct horse battery stable")
+                .unwrap(&wrapped)
+                .unwrap_err(),
+            wrong
+        );
+        assert_eq!(seal.unwrap(b"rubbish").unwrap_err(), wrong);
+        let greedy = String::from_utf8(wrapped).unwrap().replace(":64", ":4000000000");
+        assert_eq!(seal.unwrap(greedy.as_bytes()).unwrap_err(), wrong);
+    }
+
+    #[test]
+    fn a_short_passphrase_an_open_file_and_an_absent_one_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        let root = RootKey::new(Zeroizing::new([3; 32]));
+        assert!(matches!(
+            seal_of(&path, "short").wrap(&root).unwrap_err(),
+            SealError::Setup { .. }
+        ));
+        let seal = seal_of(&path, "correct horse battery staple");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(seal.wrap(&root).unwrap_err().to_string().contains("chmod 600"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(seal.wrap(&root).unwrap_err(), SealError::Unavailable { .. }));
+        let absent = PassphraseSeal::new(Source::Credential("absent".to_owned()));
+        assert!(absent.wrap(&root).unwrap_err().to_string().contains("LoadCredential"));
+    }
+}
