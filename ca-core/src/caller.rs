@@ -8,6 +8,10 @@ use crate::time::UnixTime;
 /// The token policy that permits everything.
 pub const ROOT_POLICY: &str = "root";
 
+/// The group of every host that has enrolled: access policies speak of hosts by it. Nobody else can be in it, whatever a
+/// file or a login says.
+pub const ENROLLED_HOSTS: &str = "enrolled-hosts";
+
 /// How the caller proved who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AuthMethod {
@@ -17,9 +21,25 @@ pub enum AuthMethod {
     SshKey,
     /// A JSON web token of a trusted issuer.
     Jwt,
+    /// An EC2 instance identity document; hosts only.
+    Ec2,
+    /// A one-time token for enrolment; hosts only.
+    HostToken,
+    /// The host key that enrolled; hosts only.
+    HostKey,
 }
 
 impl AuthMethod {
+    /// Every method.
+    pub const ALL: &[Self] = &[
+        Self::Token,
+        Self::SshKey,
+        Self::Jwt,
+        Self::Ec2,
+        Self::HostToken,
+        Self::HostKey,
+    ];
+
     /// The word used in policies, the ledger and answers.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -27,15 +47,16 @@ impl AuthMethod {
             Self::Token => "token",
             Self::SshKey => "ssh-key",
             Self::Jwt => "jwt",
+            Self::Ec2 => "ec2",
+            Self::HostToken => "host-token",
+            Self::HostKey => "host-key",
         }
     }
 
     /// Reads the word back.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Token, Self::SshKey, Self::Jwt]
-            .into_iter()
-            .find(|method| method.as_str() == word)
+        Self::ALL.iter().find(|method| method.as_str() == word).copied()
     }
 }
 

@@ -11,6 +11,7 @@ pub mod caller;
 pub mod cases;
 pub mod certificate;
 pub mod denial;
+pub mod ec2_document;
 pub mod enrollment;
 pub mod host_policy;
 pub mod inspect;

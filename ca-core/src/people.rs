@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::caller::ENROLLED_HOSTS;
 use crate::mistake::Mistake;
 use crate::subject_key::SubjectKey;
 use crate::toml_reader::{self, Place, TableReader};
@@ -122,7 +123,7 @@ impl People {
     /// Whether a policy may name this group.
     #[must_use]
     pub fn knows_group(&self, group: &str) -> bool {
-        self.groups.contains(group) || self.login_groups.contains(group)
+        group == ENROLLED_HOSTS || self.groups.contains(group) || self.login_groups.contains(group)
     }
 
     /// Every group that a policy may name.
@@ -201,6 +202,11 @@ fn names(table: &TableReader<'_>, key: &str) -> BTreeSet<String> {
     for (name, place) in table.strings(key) {
         if let Some(reason) = name_fault(&name, GROUP_MARKS) {
             table.wrong_at(place, format!("{name:?} cannot be the name of a group: {reason}"));
+        } else if name == ENROLLED_HOSTS {
+            table.wrong_at(
+                place,
+                format!("`{name}` is the group of enrolled hosts; no person is in it"),
+            );
         }
         names.insert(name);
     }

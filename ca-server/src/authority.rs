@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::custody::CustodyError;
 use crate::foundation::Foundation;
+use crate::hosts::{HostRegistry, HostStoreError};
 use crate::keyring::{Keyring, KeyringError};
 use crate::ledger::{Ledger, LedgerError, LedgerOpenError};
 use crate::login::{LoginSetupError, Logins};
@@ -44,6 +45,8 @@ pub struct Authority {
     pub ledger: Ledger,
     /// Counters.
     pub metrics: Metrics,
+    /// Enrolled hosts.
+    pub hosts: HostRegistry,
     /// Login methods.
     pub login: Logins,
     /// What is revoked, and the lists that hosts fetch.
@@ -88,6 +91,7 @@ impl Authority {
             )?,
             mounts,
             tokens: Tokens::open(Arc::clone(&keyring), config.limits.tokens_max)?,
+            hosts: HostRegistry::open(Arc::clone(&keyring))?,
             ledger,
             login: Logins::new(config)?,
             config: Arc::clone(config),
@@ -234,6 +238,9 @@ pub enum OpenError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerOpenError),
+    /// Enrolled hosts.
+    #[error(transparent)]
+    Hosts(#[from] HostStoreError),
     /// Revocations.
     #[error("the revocations cannot be used")]
     Revocations(#[from] RevocationError),

@@ -27,7 +27,7 @@ use self::authenticate::Session;
 use self::envelope::Reply;
 use self::problem::Problem;
 use self::rate_limit::RateLimit;
-use self::table::{Endpoint, NodeEndpoint, Op, Place, Policy, Route};
+use self::table::{Endpoint, NodeEndpoint, Op, Open, Place, Policy, Route};
 use crate::authority::Authority;
 use crate::ledger::EventKind;
 use crate::mounts::Mount;
@@ -55,6 +55,7 @@ impl PeerAddress {
 struct Api {
     node: Arc<Node>,
     open_requests: Arc<RateLimit>,
+    host_requests: Arc<RateLimit>,
     fetches: Arc<RateLimit>,
     /// Key shares are long and random; whoever sends many of them is guessing.
     key_shares: Arc<RateLimit>,
@@ -79,6 +80,7 @@ pub fn router(authority: Arc<Authority>) -> Router {
 pub fn node_router(node: Arc<Node>) -> Router {
     let limits = &node.foundation().config.limits;
     let open_requests = Arc::new(RateLimit::per_minute(limits.login_rate_per_minute));
+    let host_requests = Arc::new(RateLimit::per_minute(limits.host_rate_per_minute));
     let fetches = Arc::new(RateLimit::per_minute(limits.fetch_rate_per_minute));
     Router::new()
         .route("/metrics", axum::routing::get(metrics))
@@ -86,6 +88,7 @@ pub fn node_router(node: Arc<Node>) -> Router {
         .with_state(Api {
             node,
             open_requests,
+            host_requests,
             fetches,
             key_shares: Arc::new(RateLimit::per_minute(KEY_SHARES_PER_MINUTE)),
         })
@@ -148,7 +151,11 @@ async fn answer(api: &Api, head: &Parts, body: Body, request_id: &str) -> Result
     match route.endpoint {
         Endpoint::Node(_) | Endpoint::Keyholder(_) => Err(Problem::UnsupportedPath),
         Endpoint::Open(endpoint) => {
-            let bucket = if endpoint.is_fetch() { &api.fetches } else { &api.open_requests };
+            let bucket = match endpoint {
+                Open::HostChallenge | Open::HostEnroll | Open::HostRenew | Open::HostReport => &api.host_requests,
+                _ if endpoint.is_fetch() => &api.fetches,
+                _ => &api.open_requests,
+            };
             count(bucket, api, desk.peer)?;
             let ask = desk.ask(route, &path, capture, mount, body).await?;
             Ok(remarked(routes::open(endpoint, &ask).await?, route, &ask.fields))
@@ -272,6 +279,8 @@ impl<'a> Desk<'a> {
         let limits = &self.authority.config.limits;
         let max_bytes = match route.endpoint {
             Endpoint::Policy(Policy::RoleWrite) => limits.role_body_bytes_max,
+            // Two hundred logins, each with a key ID as long as they get, and all of it as a text within JSON.
+            Endpoint::Open(Open::HostReport) => limits.body_bytes_max.saturating_mul(4),
             _ => limits.body_bytes_max,
         };
         let fields = if route.op == Op::Write {

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use signet_core::certificate::SignedCertificate;
 pub use signet_core::ledger::{Event, EventKind, IssueContext};
 use signet_core::serial::{NodeId, Serial};
+use signet_core::time::UnixTime;
 use tokio::sync::oneshot;
 
 use self::sink::Sinks;
@@ -48,6 +49,7 @@ pub struct IssuedCertificate {
     line: String,
     serial: Serial,
     key_id: String,
+    valid_before: UnixTime,
     position: u64,
     warnings: Vec<String>,
 }
@@ -120,6 +122,7 @@ impl Ledger {
         Ok(IssuedCertificate {
             serial: plan.serial(),
             key_id: plan.resolved().key_id().as_str().to_owned(),
+            valid_before: plan.validity().valid_before(),
             warnings: plan.resolved().warnings().to_vec(),
             position,
             line: certificate.into_line(),
@@ -183,6 +186,12 @@ impl IssuedCertificate {
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.key_id
+    }
+
+    /// The first second at which it is no longer valid.
+    #[must_use]
+    pub const fn valid_before(&self) -> UnixTime {
+        self.valid_before
     }
 
     /// Its record's position in the ledger.

@@ -12,6 +12,7 @@ pub mod config;
 pub mod custody;
 pub mod dev;
 pub mod foundation;
+pub mod hosts;
 pub mod http;
 pub mod issue;
 pub mod keyring;

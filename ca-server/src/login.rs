@@ -3,6 +3,7 @@
 
 pub mod challenge;
 pub mod claims;
+pub mod host_key;
 pub mod jose;
 pub mod jwks;
 pub mod jwt;
@@ -18,6 +19,7 @@ use signet_core::sshsig::{LoginAddress, LoginAddressError};
 
 use crate::config::Config;
 use crate::random::{self, RandomFailed};
+use host_key::HostKeyProof;
 use jwt::JwtLogin;
 use ssh_key::SshKeyLogin;
 
@@ -25,6 +27,7 @@ use ssh_key::SshKeyLogin;
 #[derive(Debug)]
 pub struct Logins {
     ssh_key: Option<SshKeyLogin>,
+    host_key: HostKeyProof,
     jwt: BTreeMap<String, JwtLogin>,
 }
 
@@ -47,7 +50,8 @@ impl Logins {
     pub fn new(config: &Config) -> Result<Self, LoginSetupError> {
         // Port 0 stands for one that is known only when the listener has it; see [`Logins::listen_at`].
         let known = config.addresses.iter().filter(|text| !text.ends_with(":0"));
-        let addresses = known.map(|text| LoginAddress::parse(text)).collect::<Result<_, _>>()?;
+        let addresses: BTreeSet<_> = known.map(|text| LoginAddress::parse(text)).collect::<Result<_, _>>()?;
+        let host_key = HostKeyProof::new(addresses.clone(), &random::nonce32()?);
         let nonce_key = random::nonce32()?;
         let ssh_key = config
             .auth
@@ -60,7 +64,7 @@ impl Logins {
             .iter()
             .map(|auth| (auth.mount.clone(), JwtLogin::new(auth.clone())))
             .collect();
-        Ok(Self { ssh_key, jwt })
+        Ok(Self { ssh_key, host_key, jwt })
     }
 
     /// Accepts logins at the loopback address that a plain-HTTP listener got: dev mode with port 0.
@@ -70,6 +74,7 @@ impl Logins {
     pub fn listen_at(&self, listener: SocketAddr) -> Result<(), LoginSetupError> {
         for host in [listener.to_string(), format!("localhost:{}", listener.port())] {
             let address = LoginAddress::parse(&format!("http://{host}"))?;
+            self.host_key.add_address(address.clone());
             if let Some(ssh_key) = &self.ssh_key {
                 ssh_key.add_address(address);
             }
@@ -81,6 +86,12 @@ impl Logins {
     #[must_use]
     pub const fn ssh_key(&self) -> Option<&SshKeyLogin> {
         self.ssh_key.as_ref()
+    }
+
+    /// Proofs by host keys.
+    #[must_use]
+    pub const fn host_key(&self) -> &HostKeyProof {
+        &self.host_key
     }
 
     /// Login with a JSON web token at `auth/<mount>/login`.

@@ -23,6 +23,9 @@ struct Inner {
     logins: Family<Login, Counter>,
     requests: Family<Status, Counter>,
     rate_limited: Counter,
+    host_requests: Family<HostRequest, Counter>,
+    alarms: Family<AlarmKind, Counter>,
+    region_certificate_ends: Gauge,
     connections: Gauge,
     connections_refused: Counter,
     ledger_batch_records: Histogram,
@@ -76,6 +79,17 @@ label!(
     outcome
 );
 label!(
+    /// What a host asked for, and how it ended.
+    HostRequest,
+    request,
+    outcome
+);
+label!(
+    /// What an alarm is about.
+    AlarmKind,
+    kind
+);
+label!(
     /// Class of an HTTP status.
     Status,
     class
@@ -116,6 +130,9 @@ impl Metrics {
             logins: Family::default(),
             requests: Family::default(),
             rate_limited: Counter::default(),
+            host_requests: Family::default(),
+            alarms: Family::default(),
+            region_certificate_ends: Gauge::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             ledger_batch_records: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
@@ -140,6 +157,17 @@ impl Metrics {
             "rate_limited",
             "Requests refused for coming too fast",
             inner.rate_limited.clone(),
+        );
+        registry.register(
+            "host_requests",
+            "Enrolments, renewals and reports, by outcome",
+            inner.host_requests.clone(),
+        );
+        registry.register("alarms", "Alarms in the ledger, by kind", inner.alarms.clone());
+        registry.register(
+            "region_certificate_ends_timestamp_seconds",
+            "When the first of AWS's pinned region certificates ends; 0 without any",
+            inner.region_certificate_ends.clone(),
         );
         registry.register("connections", "Connections open", inner.connections.clone());
         registry.register(
@@ -234,6 +262,27 @@ impl Metrics {
     /// A request came too fast.
     pub fn rate_limited(&self) {
         self.0.rate_limited.inc();
+    }
+
+    /// A host enrolled, renewed or reported, or tried to.
+    pub fn host_request(&self, request: &'static str, good: bool) {
+        let outcome = outcome(good);
+        self.0
+            .host_requests
+            .get_or_create(&HostRequest { request, outcome })
+            .inc();
+    }
+
+    /// Something happened that somebody has to look at.
+    pub fn alarm(&self, kind: &'static str) {
+        self.0.alarms.get_or_create(&AlarmKind { kind }).inc();
+    }
+
+    /// When the first of AWS's pinned certificates ends, in seconds since 1970.
+    pub fn region_certificate_ends(&self, secs: u64) {
+        self.0
+            .region_certificate_ends
+            .set(i64::try_from(secs).unwrap_or(i64::MAX));
     }
 
     /// A connection was accepted.

@@ -84,6 +84,9 @@ fn run_node(
     notify(&[NotifyState::Ready]);
     tell_status(node);
     tracing::info!(%address, fingerprint, node = foundation.config.node.0, "serving");
+    if let Some(authority) = node.authority() {
+        crate::hosts::watch_region_certificates(&authority, authority.clock.now());
+    }
     node.keep_trying();
     runtime.block_on(obey(signals, node, tls));
     notify(&[NotifyState::Stopping]);
@@ -237,21 +240,24 @@ async fn obey(mut signals: Signals, node: &Arc<Node>, tls: Option<&Tls>) {
     let mut pat = tokio::time::interval(watchdog.max(Duration::from_millis(100)));
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => {
-                if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
-                    notify(&[NotifyState::Reloading, monotonic]);
-                }
-                // This thread serves nobody, so it may block.
-                reload(node.foundation(), tls);
-                // It never seals; a seal that refused is asked once more.
-                node.try_again();
-                node.keep_trying();
-                notify(&[NotifyState::Ready]);
-            }
-            _ = pat.tick() => notify(&[NotifyState::Watchdog]),
-            _ = signals.terminate.recv() => return,
-            _ = signals.interrupt.recv() => return,
+                _ = signals.hangup.recv() => {
+                    if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
+                        notify(&[NotifyState::Reloading, monotonic]);
+                    }
+                    // This thread serves nobody, so it may block.
+                    reload(node.foundation(), tls);
+                    // It never seals; a seal that refused is asked once more.
+                    node.try_again();
+                    if let Some(authority) = node.authority() {
+            crate::hosts::watch_region_certificates(&authority, authority.clock.now());
         }
+        node.keep_trying();
+                    notify(&[NotifyState::Ready]);
+                }
+                _ = pat.tick() => notify(&[NotifyState::Watchdog]),
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
+            }
     }
 }
 
@@ -282,5 +288,19 @@ pub fn check(config: &Config) -> Vec<Mistake> {
             crate::command::chain(&error),
         ));
     }
+    mistakes.extend(ended_region_certificates(config));
     mistakes
+}
+
+/// A server with such a certificate runs, but lets no instance of that region enrol.
+fn ended_region_certificates(config: &Config) -> Vec<Mistake> {
+    let Some(ec2) = &config.hosts.ec2 else {
+        return Vec::new();
+    };
+    let ended = ec2.ending_within(0, Clock::system().now());
+    let mistake = |(region, ends)| {
+        let text = format!("[hosts.ec2.certificates]: the certificate of region `{region}` has ended on {ends}");
+        Mistake::new("signet.toml", text).hint("take the next one from AWS's page of regions' certificates")
+    };
+    ended.into_iter().map(mistake).collect()
 }

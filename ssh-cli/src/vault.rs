@@ -35,6 +35,8 @@ pub enum Verb {
     Get,
     /// Write, as Vault's own client does it.
     Put,
+    /// Remove.
+    Delete,
     /// LIST, as `GET ?list=true`, which every proxy lets through.
     List,
 }
@@ -258,6 +260,7 @@ impl Vault {
         let mut request = match verb {
             Verb::Get | Verb::List => self.http.get(url),
             Verb::Put => self.http.put(url),
+            Verb::Delete => self.http.delete(url),
         };
         request = http::headers(request, &self.endpoint);
         if let Some(token) = &self.token {

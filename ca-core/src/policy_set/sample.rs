@@ -110,7 +110,14 @@ impl Mentions {
     }
 
     fn methods(&self) -> Vec<AuthMethod> {
-        let all = [AuthMethod::SshKey, AuthMethod::Jwt, AuthMethod::Token];
+        let all = [
+            AuthMethod::SshKey,
+            AuthMethod::Jwt,
+            AuthMethod::Token,
+            AuthMethod::Ec2,
+            AuthMethod::HostToken,
+            AuthMethod::HostKey,
+        ];
         let told_apart = self.attributes.contains("method");
         all.into_iter().take(if told_apart { all.len() } else { 1 }).collect()
     }

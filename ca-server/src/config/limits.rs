@@ -23,6 +23,8 @@ pub struct Limits {
     pub drain_secs: u64,
     /// Requests a minute from one address on paths without a token.
     pub login_rate_per_minute: u32,
+    /// Requests a minute from one address on the paths of enrolled hosts: a whole site may stand behind one address.
+    pub host_rate_per_minute: u32,
     /// KRLs, trust bundles and public keys fetched from one address in a minute. A bucket of its own, since a whole fleet may
     /// fetch them from behind one address; an answer "not modified" counts like any other.
     pub fetch_rate_per_minute: u32,
@@ -42,6 +44,7 @@ impl Default for Limits {
             header_timeout_secs: 10,
             drain_secs: 10,
             login_rate_per_minute: 300,
+            host_rate_per_minute: 6_000,
             fetch_rate_per_minute: 6_000,
             tokens_max: 1_000_000,
         }
@@ -79,6 +82,10 @@ impl Limits {
                 .number("login_rate_per_minute", 1..=1_000_000)
                 .and_then(|number| u32::try_from(number).ok())
                 .unwrap_or(default.login_rate_per_minute),
+            host_rate_per_minute: section
+                .number("host_rate_per_minute", 1..=1_000_000)
+                .and_then(|number| u32::try_from(number).ok())
+                .unwrap_or(default.host_rate_per_minute),
             fetch_rate_per_minute: section
                 .number("fetch_rate_per_minute", 1..=100_000_000)
                 .and_then(|number| u32::try_from(number).ok())

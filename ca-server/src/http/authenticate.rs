@@ -1,4 +1,5 @@
-//! Token to caller. The only place that makes a [`Caller`], and therefore the only place to ask who somebody is.
+//! Token to caller. The only place that makes a [`Caller`], and therefore the only place to ask who somebody is; but for
+//! hosts, which have keys and no tokens: `hosts/enroll.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use signet_core::caller::{AuthMethod, Caller, CallerParts};
+use signet_core::caller::{AuthMethod, Caller, CallerParts, ENROLLED_HOSTS};
 use signet_core::people::{People, Person};
 use signet_core::policy_set::PolicySet;
 use signet_core::time::UnixTime;
@@ -78,6 +79,7 @@ fn groups(people: &People, person: Option<&Person>, entry: &TokenEntry) -> BTree
     let brought = entry
         .groups
         .iter()
+        .filter(|group| *group != ENROLLED_HOSTS)
         .filter(|group| people.login_groups().contains(*group) || !people.groups().contains(*group))
         .cloned();
     match person {

@@ -12,7 +12,13 @@ mod bundle;
 mod certificates;
 mod desk;
 mod guards;
+mod host_reports;
+mod host_site;
 mod hostile;
+mod hosts;
 mod revocation;
 mod tokens;
 mod transcripts;
+// What signs identity documents is one for both crates' tests.
+#[path = "../../../ca-core/tests/ec2_document/signer.rs"]
+mod signer;

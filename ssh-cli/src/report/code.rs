@@ -97,6 +97,11 @@ codes! {
     PoliciesNotSubset = "policies-not-subset",
     AlreadyInitialized = "already-initialized",
     RevocationInvalid = "revocation-invalid",
+    HostRefused = "host-refused",
+    HostBusy = "host-busy",
+    HostTokenRefused = "host-token-refused",
+    ReportInvalid = "report-invalid",
+    ReportStale = "report-stale",
     MetricsLoopbackOnly = "metrics-loopback-only",
     LedgerUnavailable = "ledger-unavailable",
     Internal = "internal",
@@ -108,7 +113,11 @@ impl ServerCode {
     pub const fn exit(self) -> Exit {
         match self {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,
-            Self::RateLimited | Self::LedgerUnavailable | Self::TooManyTokens | Self::LoginUnavailable => Exit::Later,
+            Self::RateLimited
+            | Self::LedgerUnavailable
+            | Self::TooManyTokens
+            | Self::LoginUnavailable
+            | Self::HostBusy => Exit::Later,
             Self::Internal
             | Self::CaKeyMissing
             | Self::NoSuchMount
@@ -173,6 +182,10 @@ impl ServerCode {
             | Self::PoliciesNotSubset
             | Self::AlreadyInitialized
             | Self::RevocationInvalid
+            | Self::HostRefused
+            | Self::HostTokenRefused
+            | Self::ReportInvalid
+            | Self::ReportStale
             | Self::MetricsLoopbackOnly => Exit::Refused,
         }
     }
@@ -186,6 +199,11 @@ impl ServerCode {
                 "`signet whoami` shows your groups; `signet roles` lists the roles you may use"
             }
             Self::PolicyErrored => "a policy of the authority is broken; tell whoever runs it",
+            Self::HostRefused => "the authority's ledger has the reason: `signet-ca audit search -event=host-refused`",
+            Self::HostBusy => "try again in a moment",
+            Self::HostTokenRefused => "hosts.toml says which names and tags a token may give",
+            Self::ReportInvalid => "host and authority may be of different versions",
+            Self::ReportStale => "go on counting from the newest sequence, which the answer's hint names",
             Self::RevocationInvalid => "`signet certs ls` shows what there is to revoke; see `signet revoke -help`",
             Self::PublicKeyMissing | Self::PublicKeyInvalid => "give a plain OpenSSH public key (the .pub file)",
             Self::KeyTypeNotAllowed | Self::KeySizeNotAllowed => {

@@ -14,6 +14,7 @@ mod agent_time;
 mod breakglass;
 mod certs;
 mod errors;
+mod hosts;
 mod inspect;
 mod login;
 mod proxy;

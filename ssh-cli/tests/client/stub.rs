@@ -230,6 +230,24 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
         ),
         ("GET", "/v1/ssh/roles?list=true") => (200, json!({"data": {"keys": ["my-role", "other"]}})),
         ("PUT", "/v1/ssh/revoke") => revoke(body),
+        ("GET", "/v1/sys/signet/hosts?list=true") => (200, json!({"data": hosts()})),
+        ("GET", "/v1/sys/signet/hosts/new.example.com") => (200, json!({"data": shown_host()})),
+        ("DELETE", "/v1/sys/signet/hosts/old.example.com") => (
+            200,
+            json!({"data": null, "warnings": ["its host certificate stays valid until 2026-11-27T00:00:00Z"]}),
+        ),
+        ("PUT", "/v1/sys/signet/host-tokens") => (200, json!({"data": {"token": "hst.one", "host": body["host"]}})),
+        ("GET", "/v1/sys/signet/reconcile") => (
+            200,
+            json!({"data": {"checked": 12, "since": "2026-10-27T00:00:00Z",
+            "alarms": [{"host": "new.example.com", "time": "2026-11-26T00:00:00Z", "account": "root\u{1b}[2J", "address": "192.0.2.9",
+                "serial": "281474976710999", "key_id": "x", "fingerprint": "SHA256:x", "reason": "no certificate with this serial was issued"}]}}),
+        ),
+        ("GET", "/v1/sys/signet/reconcile?since=7d") => (
+            200,
+            json!({"data": {"checked": 12, "since": "2026-11-19T00:00:00Z", "alarms": []}}),
+        ),
+        ("GET", "/v1/sys/signet/reconcile?since=1h") => (200, json!({"data": {}})),
         ("GET", path) if path.starts_with("/v1/ssh/certificates?") => certificates(path),
         ("PUT", "/v1/auth/token/revoke-self") => (204, Value::Null),
         _ => (404, json!({"errors": []})),
@@ -265,6 +283,22 @@ fn revoke(body: &Value) -> (u16, Value) {
         200,
         json!({"data": data, "warnings": ["only certificates that live now are revoked"]}),
     )
+}
+
+fn hosts() -> Value {
+    let host = |stale: bool, version: Value| {
+        json!({"tags": ["web"], "method": "ec2", "enrolled": "2026-11-01T00:00:00Z",
+        "last_report": if stale { Value::Null } else { json!("2026-11-26T00:00:00Z") }, "stale": stale, "bundle_version": version,
+        "current_bundle_version": 7, "trusts": ["SHA256:x"], "sshd_version": "10.0\u{1b}]0;x", "problems_count": 0,
+        "host_certificate_ends": "2026-11-27T00:00:00Z"})
+    };
+    json!({"keys": ["old.example.com", "new.example.com"],
+        "key_info": {"new.example.com": host(false, json!(5)), "old.example.com": host(true, Value::Null)}})
+}
+
+fn shown_host() -> Value {
+    json!({"host": "new.example.com", "stale": false, "report": {"host": "new.example.com", "sequence": 3,
+        "sshd_version": "10.0", "problems": ["a\u{1b}[31mb"], "logins": []}})
 }
 
 /// Two pages of one certificate each.

@@ -14,8 +14,8 @@ use crate::config::SYSTEM_TTL_SECS;
 use crate::login::claims::{ClaimRules, is_plain_name};
 use crate::login::jwks::{KeySet, is_acceptable_url};
 
-/// Where login methods of another kind live.
-const MOUNTS_TAKEN: [&str; 2] = ["token", "ssh-key"];
+/// Where login methods of another kind live; `host/…` is what hosts are called in policies.
+const MOUNTS_TAKEN: [&str; 3] = ["token", "ssh-key", "host"];
 /// Signature algorithms, with a public key each. HMAC is none: its key could sign as well as verify, and a public key
 /// used as one is the classic confusion (CVE-2026-27962).
 const ALGORITHMS: [(&str, Algorithm); 9] = [

@@ -87,7 +87,7 @@ fn ssh_key_method<'a>(ask: &'a Ask<'_>) -> Result<&'a SshKeyLogin, Problem> {
         .ok_or(Problem::NotOffered("login with an SSH key"))
 }
 
-fn required_texts<const N: usize>(ask: &Ask<'_>, names: [&'static str; N]) -> Result<[String; N], Problem> {
+pub(super) fn required_texts<const N: usize>(ask: &Ask<'_>, names: [&'static str; N]) -> Result<[String; N], Problem> {
     let mut texts = names.map(|_| String::new());
     for (text, name) in texts.iter_mut().zip(names) {
         let given = ask.fields.string(name)?.filter(|given| !given.is_empty());
@@ -178,7 +178,7 @@ async fn refuse(ask: &Ask<'_>, method: AuthMethod, event: Event, busy: bool) -> 
 }
 
 /// An error and its causes.
-fn reasons(error: &dyn Error) -> String {
+pub(super) fn reasons(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -190,7 +190,7 @@ fn reasons(error: &dyn Error) -> String {
 }
 
 /// The beginning of a text, so that nobody without a token fills the ledger.
-fn brief(text: &str) -> String {
+pub(super) fn brief(text: &str) -> String {
     let mut short: String = text.chars().take(TEXT_CHARS_MAX).collect();
     if short.len() < text.len() {
         short.push('…');
