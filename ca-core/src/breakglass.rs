@@ -21,7 +21,8 @@ pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
 /// Two doors for each of two cycles, and room.
 pub const LINES_MAX: usize = 16;
 
-const HEADER: &str = "signet-breakglass-v1";
+/// The first line of a document.
+pub const HEADER: &str = "signet-breakglass-v1";
 const ARMOR_BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const ARMOR_END: &str = "-----END SSH SIGNATURE-----";
 const SIGNATURES_MAX: usize = 8;

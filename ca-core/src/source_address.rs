@@ -45,6 +45,12 @@ impl SourceAddresses {
             .collect::<Result<Vec<_>, _>>()
             .map(Self)
     }
+
+    /// Whether an address is in one of the networks.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
 }
 
 fn parse_network(text: &str) -> Result<IpNet, SourceAddressError> {
@@ -90,6 +96,14 @@ impl fmt::Display for SourceAddresses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_looked_for_in_every_network() {
+        let list = SourceAddresses::parse("10.0.0.0/8,2001:db8::/32").unwrap();
+        for (address, want) in [("10.9.9.9", true), ("2001:db8::1", true), ("11.0.0.1", false)] {
+            assert_eq!(list.contains(address.parse().unwrap()), want, "{address}");
+        }
+    }
 
     #[test]
     fn lists_are_written_as_sshd_reads_them() {

@@ -16,6 +16,15 @@ pub fn seed() -> std::io::Result<Zeroizing<[u8; 32]>> {
     Ok(seed)
 }
 
+/// A random number for spreading requests over time.
+///
+/// # Errors
+/// As [`seed`].
+pub fn number() -> std::io::Result<u64> {
+    let seed = seed()?;
+    Ok(seed.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+}
+
 /// The kernel's source for libraries that want one handed in.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Kernel;

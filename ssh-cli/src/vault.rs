@@ -1,5 +1,6 @@
 //! The client's side of Vault's HTTP API: one request in, one reply or refusal out. The only user of reqwest.
 
+pub mod fetch;
 mod http;
 
 use std::time::Duration;
@@ -121,6 +122,8 @@ pub struct Refusal {
     pub hint: Option<String>,
     /// For whoever reads the server's log.
     pub request_id: Option<String>,
+    /// How long the server asks to be left alone.
+    pub retry_after_secs: Option<u64>,
 }
 
 impl Refusal {
@@ -188,19 +191,14 @@ impl Vault {
     /// # Errors
     /// Any [`VaultError`].
     pub fn send(&self, verb: Verb, path: &str, body: Option<&Value>) -> Result<Value, VaultError> {
-        let (status, bytes) = self.exchange(verb, path, body)?;
-        if bytes.iter().all(u8::is_ascii_whitespace) && (200..300).contains(&status) {
+        let answer = self.exchange(verb, path, body)?;
+        if !(200..300).contains(&answer.status) {
+            return Err(VaultError::Refused(Box::new(refusal(&answer))));
+        }
+        if answer.body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
-        let parsed = serde_json::from_slice::<Value>(&bytes);
-        if (200..300).contains(&status) {
-            return parsed.map_err(|_| self.not_vault("the answer is not JSON"));
-        }
-        Err(VaultError::Refused(Box::new(refusal(
-            status,
-            parsed.ok().as_ref(),
-            &bytes,
-        ))))
+        serde_json::from_slice(&answer.body).map_err(|_| self.not_vault("the answer is not JSON"))
     }
 
     /// Reads a path that answers plain text, such as `<mount>/public_key`.
@@ -208,16 +206,11 @@ impl Vault {
     /// # Errors
     /// Any [`VaultError`].
     pub fn text(&self, path: &str) -> Result<String, VaultError> {
-        let (status, bytes) = self.exchange(Verb::Get, path, None)?;
-        if !(200..300).contains(&status) {
-            let parsed = serde_json::from_slice::<Value>(&bytes);
-            return Err(VaultError::Refused(Box::new(refusal(
-                status,
-                parsed.ok().as_ref(),
-                &bytes,
-            ))));
+        let answer = self.exchange(Verb::Get, path, None)?;
+        if !(200..300).contains(&answer.status) {
+            return Err(VaultError::Refused(Box::new(refusal(&answer))));
         }
-        String::from_utf8(bytes).map_err(|_| self.not_vault("the answer is not text"))
+        String::from_utf8(answer.body).map_err(|_| self.not_vault("the answer is not text"))
     }
 
     /// Reads JSON from a URL that is not of this API, with a bearer token: a CI system's identity service.
@@ -236,7 +229,7 @@ impl Vault {
     }
 
     /// One request, with Vault's retries and its one redirection to the active node.
-    fn exchange(&self, verb: Verb, path: &str, body: Option<&Value>) -> Result<(u16, Vec<u8>), VaultError> {
+    fn exchange(&self, verb: Verb, path: &str, body: Option<&Value>) -> Result<http::Answer, VaultError> {
         let mut url = http::url(&self.endpoint, verb, path).map_err(|why| self.not_vault(&why))?;
         let mut retries = self.endpoint.retries_max;
         let mut redirected = false;
@@ -249,7 +242,7 @@ impl Vault {
             }
             let again = answer.status == 412 || (answer.status >= 500 && answer.status != 501);
             if !again || retries == 0 {
-                return Ok((answer.status, answer.body));
+                return Ok(answer);
             }
             retries -= 1;
             std::thread::sleep(Duration::from_secs(1));
@@ -276,18 +269,7 @@ impl Vault {
     }
 
     fn no_answer(&self, error: impl std::error::Error + Send + Sync + 'static) -> VaultError {
-        let address = self.endpoint.address.clone();
-        if let Some(distrust) = http::distrust(&error) {
-            return VaultError::Untrusted {
-                address,
-                distrust,
-                source: Box::new(error),
-            };
-        }
-        VaultError::Unreachable {
-            address,
-            source: Box::new(error),
-        }
+        no_answer(&self.endpoint.address, error)
     }
 
     fn not_vault(&self, why: &str) -> VaultError {
@@ -298,20 +280,38 @@ impl Vault {
     }
 }
 
-fn refusal(status: u16, body: Option<&Value>, bytes: &[u8]) -> Refusal {
+fn no_answer(address: &str, error: impl std::error::Error + Send + Sync + 'static) -> VaultError {
+    let address = address.to_owned();
+    match http::distrust(&error) {
+        Some(distrust) => VaultError::Untrusted {
+            address,
+            distrust,
+            source: Box::new(error),
+        },
+        None => VaultError::Unreachable {
+            address,
+            source: Box::new(error),
+        },
+    }
+}
+
+fn refusal(answer: &http::Answer) -> Refusal {
+    let parsed = serde_json::from_slice::<Value>(&answer.body).ok();
+    let body = parsed.as_ref();
     let text = |key: &str| body.and_then(|body| body.get(key)?.as_str()).map(str::to_owned);
     let errors = body.and_then(|body| body.get("errors")?.as_array());
     let errors = match errors {
         Some(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         // A proxy's page: its first words tell more than nothing.
-        None => vec![String::from_utf8_lossy(bytes).chars().take(200).collect()],
+        None => vec![String::from_utf8_lossy(&answer.body).chars().take(200).collect()],
     };
     Refusal {
-        status,
+        status: answer.status,
         errors,
         code: text("code"),
         reason: text("reason"),
         hint: text("hint"),
         request_id: text("request_id"),
+        retry_after_secs: answer.retry_after_secs,
     }
 }

@@ -1,6 +1,7 @@
 //! The real `signet-ca`, started, signalled, killed and started again.
 
 use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -12,6 +13,7 @@ use serde_json::json;
 use crate::api::Api;
 use crate::binaries::ours;
 use crate::issuer::Issuer;
+use crate::network::Network;
 use crate::sshd::free_port;
 use crate::wait::until;
 use crate::workdir::{Workdir, copy_folder, write};
@@ -24,6 +26,7 @@ pub const ROOT_TOKEN: &str = "root-token-of-the-tests";
 pub struct Authority {
     child: Option<Child>,
     start: Vec<String>,
+    host: IpAddr,
     port: u16,
     tls: bool,
     folder: Workdir,
@@ -53,6 +56,7 @@ impl Authority {
         Self {
             child: None,
             start: start.into(),
+            host: Ipv4Addr::LOCALHOST.into(),
             port,
             tls: false,
             folder,
@@ -68,11 +72,20 @@ impl Authority {
 
     /// As [`Self::serve`], in a folder that may lie on a file system of its own.
     pub fn serve_in(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
-        let (data, policies, port) = (folder.folder("data"), folder.folder("policies"), free_port());
+        Self::serve_on(Ipv4Addr::LOCALHOST.into(), free_port(), folder, change, config)
+    }
+
+    /// As [`Self::serve`], where the hosts of a network reach it.
+    pub fn serve_hosts(network: &Network, change: impl FnOnce(&Path), config: &str) -> Self {
+        Self::serve_on(network.address().into(), 8200, Workdir::new(), change, config)
+    }
+
+    fn serve_on(host: IpAddr, port: u16, folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
+        let (data, policies) = (folder.folder("data"), folder.folder("policies"));
         change(&policies);
         let text = format!(
-            "name = \"signet-test\"\naddresses = [\"https://127.0.0.1:{port}\"]\nnode = 3\ndata = \"{}\"\n\
-             policies = \"{}\"\n\n[listen]\naddress = \"127.0.0.1:{port}\"\n\n[[mount]]\npath = \"ssh\"\n\
+            "name = \"signet-test\"\naddresses = [\"https://{host}:{port}\"]\nnode = 3\ndata = \"{}\"\n\
+             policies = \"{}\"\n\n[listen]\naddress = \"{host}:{port}\"\n\n[[mount]]\npath = \"ssh\"\n\
              ca_key_type = \"ed25519\"\n{config}",
             data.display(),
             policies.display(),
@@ -82,6 +95,7 @@ impl Authority {
         Self {
             child: None,
             start: start.into(),
+            host,
             port,
             tls: true,
             folder,
@@ -125,7 +139,7 @@ impl Authority {
         until("signet-ca to listen", || {
             (0..1000).find_map(|_| {
                 std::thread::sleep(Duration::from_micros(200));
-                std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()
+                std::net::TcpStream::connect((self.host, self.port)).ok()
             })
         });
         assert_eq!(api.get("sys/health").status, 200);
@@ -151,7 +165,17 @@ impl Authority {
 
     /// The address that a client types.
     pub fn address(&self) -> String {
-        format!("{}://127.0.0.1:{}", if self.tls { "https" } else { "http" }, self.port)
+        format!(
+            "{}://{}:{}",
+            if self.tls { "https" } else { "http" },
+            self.host,
+            self.port
+        )
+    }
+
+    /// The self-signed TLS certificate that it made at its first start, for those who check it.
+    pub fn tls_certificate(&self) -> PathBuf {
+        self.data().join("tls.crt")
     }
 
     /// The port it listens on.

@@ -15,6 +15,27 @@ pub fn ours(name: &str) -> PathBuf {
     )
 }
 
+/// The `signet` that hosts get: linked statically, so that it runs on releases older than this machine's.
+///
+/// # Panics
+/// It has not been built, with the command that builds it.
+pub fn static_client() -> PathBuf {
+    // target/PROFILE/signet and target/static/PROFILE/signet.
+    let ours = ours("signet");
+    let folder = ours.parent().expect("the profile's folder");
+    let (profile, target) = (
+        folder.file_name().expect("a profile"),
+        folder.parent().expect("the target folder"),
+    );
+    let program = target.join("static").join(profile).join("signet");
+    assert!(
+        program.is_file(),
+        "`{}` is not built; type: cargo xtask host-binary --debug",
+        program.display()
+    );
+    program
+}
+
 /// The path of a program of this machine; daemons live outside the PATH of an ordinary user.
 ///
 /// # Panics
@@ -25,7 +46,9 @@ pub fn system(name: &str) -> PathBuf {
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(name))
         .find(|candidate| candidate.is_file())
-        .unwrap_or_else(|| panic!("`{name}` is missing; type: apt-get install openssh-server openssh-client curl"))
+        .unwrap_or_else(|| {
+            panic!("`{name}` is missing; type: apt-get install openssh-server openssh-client curl iproute2 packer")
+        })
 }
 
 /// OpenSSH's version as (major, minor), from `ssh -V`.

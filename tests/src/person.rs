@@ -1,7 +1,7 @@
 //! Somebody at a terminal: a HOME and a runtime folder of their own, and the `signet` they run there.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::binaries::ours;
 use crate::workdir::Workdir;
@@ -72,12 +72,7 @@ impl Person {
 
     /// Runs `signet` to its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let output = self.signet(arguments).output().expect("signet starts");
-        Ran {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ran::from(self.signet(arguments).output().expect("signet starts"))
     }
 
     /// Moves to a new runtime folder, as a new login session does: no agent is found there.
@@ -127,6 +122,16 @@ pub struct Ran {
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Ran {

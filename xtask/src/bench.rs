@@ -9,13 +9,22 @@ use crate::process::{self, command, finish, target};
 /// A bad flag, a build that fails, or a run that could not be made. A missed budget is printed, not an error: it depends
 /// on the machine.
 pub(crate) fn run(arguments: &[&str]) -> crate::Chore {
-    if let Some(unknown) = arguments.iter().find(|word| **word != "--quick") {
-        return Err(format!("unknown flag `{unknown}`; known: --quick"));
+    let (program, arguments) = match arguments.split_first() {
+        Some((&"fleet", rest)) => ("signet-fleet", rest),
+        _ => ("signet-bench", arguments),
+    };
+    if let Some(unknown) = arguments
+        .iter()
+        .find(|word| program != "signet-fleet" && **word != "--quick")
+    {
+        return Err(format!(
+            "unknown flag `{unknown}`; known: --quick, or `fleet [--hosts N] [--seconds N]`"
+        ));
     }
     provide(&[COMPILERS, OPENSSH])?;
-    let bins = ["--bin", "signet", "--bin", "signet-ca", "--bin", "signet-bench"];
+    let bins = ["--bin", "signet", "--bin", "signet-ca", "--bin", program];
     process::run(&[&["cargo", "build", "--release", "--workspace"], bins.as_slice()].concat())?;
-    let program = target("release").join("signet-bench").display().to_string();
+    let program = target("release").join(program).display().to_string();
     let line: Vec<&str> = std::iter::once(program.as_str())
         .chain(arguments.iter().copied())
         .collect();

@@ -17,6 +17,16 @@ pub(crate) const OPENSSH: &[Need] = &[
     ("curl", "curl"),
 ];
 
+/// What the tests on hosts in namespaces start besides; only root can run them.
+pub(crate) const NAMESPACES: &[Need] = &[
+    ("debootstrap", "debootstrap"),
+    ("ip", "iproute2"),
+    ("nsenter", "util-linux"),
+    ("packer", "packer"),
+    ("ansible-playbook", "ansible-core"),
+    ("openssl", "openssl"),
+];
+
 /// What compiles the C and C++ parts of the build (aws-lc, SQLite, libFuzzer).
 pub(crate) const COMPILERS: &[Need] = &[("cc", "gcc libc6-dev"), ("c++", "g++"), ("make", "make")];
 

@@ -3,9 +3,11 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use crate::machine::{COMPILERS, OPENSSH, has_cargo_command, provide};
+use crate::host_binary;
+use crate::machine::{COMPILERS, NAMESPACES, OPENSSH, has_cargo_command, provide};
 use crate::process::{command, run as run_command};
 use crate::report::{line, step};
+use crate::trees::{Trees, is_root};
 
 /// Seconds that each fuzz target gets here; `cargo xtask fuzz` gives more.
 const FUZZ_SECONDS: u32 = 5;
@@ -15,9 +17,14 @@ const FUZZ_SECONDS: u32 = 5;
 /// # Errors
 /// The check that failed.
 pub(crate) fn run() -> crate::Chore {
-    step("programs", || provide(&[COMPILERS, OPENSSH]))?;
+    step("programs", || {
+        let of_root: &[_] = if is_root() { NAMESPACES } else { &[] };
+        provide(&[COMPILERS, OPENSSH, of_root])
+    })?;
+    let trees = Trees::begin();
     step("format", || run_command(&["cargo", "fmt", "--all", "--check"]))?;
     step("licences, sources and banned crates", deny)?;
+    step("host binary", || host_binary::build(false).map(drop))?;
     step("build", || {
         run_command(&["cargo", "build", "--workspace", "--all-targets"])
     })?;
@@ -33,6 +40,7 @@ pub(crate) fn run() -> crate::Chore {
         ])
     })?;
     step("fuzz targets", || crate::fuzz::fuzz(FUZZ_SECONDS, &[]))?;
+    step("trees", || trees.wait())?;
     step("tests", tests)
 }
 

@@ -17,7 +17,7 @@ use crate::report::Failure;
 #[derive(Debug, Subcommand)]
 pub enum HostCommand {
     /// Make this machine trust the authority (idempotent; what an image build runs)
-    Bake(bake::BakeArgs),
+    Bake(Box<bake::BakeArgs>),
     /// Show what this host trusts, who may enter as whom, and what is wrong
     Check(check::CheckArgs),
     /// Say whether sshd here would accept a certificate, and which line decides

@@ -26,7 +26,7 @@ macro_rules! paths {
 }
 
 paths! {
-    /// Our folder: root's, 0755; sshd's StrictModes wants every folder above a principals file so.
+    /// Our folder: root's, 0755; sshd's `StrictModes` wants every folder above a principals file so.
     folder = "etc/ssh/signet",
     /// `TrustedUserCAKeys`.
     user_ca_keys = "etc/ssh/signet/user_ca.pub",
@@ -52,7 +52,7 @@ paths! {
     backup = "etc/ssh/signet/backup",
     /// sshd's own configuration.
     sshd_config = "etc/ssh/sshd_config",
-    /// Where drop-ins lie, where sshd_config includes them.
+    /// Where drop-ins lie, where `sshd_config` includes them.
     sshd_config_d = "etc/ssh/sshd_config.d",
     /// Our drop-in; before `50-cloud-init.conf` and `50-redhat.conf`, since the first value wins.
     drop_in = "etc/ssh/sshd_config.d/10-signet.conf",

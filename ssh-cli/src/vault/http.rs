@@ -19,20 +19,33 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) location: Option<String>,
+    pub(super) etag: Option<String>,
+    pub(super) retry_after_secs: Option<u64>,
     pub(super) body: Vec<u8>,
 }
 
 impl Answer {
     pub(super) fn read(response: Response, bytes_max: u64) -> std::io::Result<Self> {
         let status = response.status().as_u16();
-        let header = response.headers().get("location").and_then(|value| value.to_str().ok());
-        let location = header.filter(|_| matches!(status, 307 | 308)).map(str::to_owned);
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let location = header("location")
+            .filter(|_| matches!(status, 307 | 308))
+            .map(str::to_owned);
+        let etag = header("etag").map(str::to_owned);
+        let retry_after_secs = header("retry-after").and_then(|text| text.trim().parse().ok());
         let mut body = Vec::new();
         response.take(bytes_max + 1).read_to_end(&mut body)?;
         if u64::try_from(body.len()).is_ok_and(|length| length > bytes_max) {
-            return Err(std::io::Error::other("the answer is too long"));
+            let kind = std::io::ErrorKind::FileTooLarge;
+            return Err(std::io::Error::new(kind, "the answer is too long"));
         }
-        Ok(Self { status, location, body })
+        Ok(Self {
+            status,
+            location,
+            etag,
+            retry_after_secs,
+            body,
+        })
     }
 }
 

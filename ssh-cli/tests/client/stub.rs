@@ -163,9 +163,9 @@ fn serve(stream: impl Read + Write, shared: &Shared) {
     }
 }
 
-type Request = (String, String, BTreeMap<String, String>, Vec<u8>);
+pub(crate) type Request = (String, String, BTreeMap<String, String>, Vec<u8>);
 
-fn read_request(reader: &mut impl BufRead) -> Option<Request> {
+pub(crate) fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
     let mut words = line.split(' ');

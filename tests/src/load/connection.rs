@@ -78,6 +78,14 @@ impl Connection {
     /// # Errors
     /// The connection broke, or the answer has no length.
     pub async fn exchange(&mut self, request: &[u8]) -> std::io::Result<(u16, &[u8])> {
+        let (head, body) = self.roundtrip(request).await?;
+        let text = std::str::from_utf8(&self.buffer[..head]).map_err(std::io::Error::other)?;
+        let (status, _) = parse_head(text).ok_or_else(|| std::io::Error::other(format!("answer: {text}")))?;
+        Ok((status, &self.buffer[body]))
+    }
+
+    /// Where in the buffer the answer's head ends, and where its body lies.
+    async fn roundtrip(&mut self, request: &[u8]) -> std::io::Result<(usize, std::ops::Range<usize>)> {
         self.stream.write_all(request).await?;
         self.stream.flush().await?;
         self.buffer.clear();
@@ -90,10 +98,22 @@ impl Connection {
         let text = std::str::from_utf8(&self.buffer[..head]).map_err(std::io::Error::other)?;
         let (status, length) = parse_head(text).ok_or_else(|| std::io::Error::other(format!("answer: {text}")))?;
         let body = head + 4;
+        // RFC 9110, "304 Not Modified": its length is that of the body which is not sent.
+        let length = if status == 304 { 0 } else { length };
         while self.buffer.len() < body + length {
             self.fill().await?;
         }
-        Ok((status, &self.buffer[body..body + length]))
+        Ok((head, body..body + length))
+    }
+
+    /// As [`Self::exchange`], with the whole head of the answer; one with status 304 has no body.
+    ///
+    /// # Errors
+    /// The connection broke, or the answer has no length.
+    pub async fn exchange_all(&mut self, request: &[u8]) -> std::io::Result<(String, Vec<u8>)> {
+        let (head, body) = self.roundtrip(request).await?;
+        let text = std::str::from_utf8(&self.buffer[..head]).map_err(std::io::Error::other)?;
+        Ok((text.to_owned(), self.buffer[body].to_vec()))
     }
 
     async fn fill(&mut self) -> std::io::Result<()> {

@@ -3,11 +3,15 @@
 mod crash;
 mod first_login;
 mod full_disk;
+mod host_bake;
 mod host_trust;
 mod hostile_requests;
 mod hostile_words;
+mod image_files;
 mod ledger;
 mod login;
+mod metadata_service;
+mod namespace_hosts;
 mod openssh_hosts;
 mod openssh_refusals;
 mod openssh_users;

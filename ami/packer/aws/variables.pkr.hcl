@@ -1,0 +1,1 @@
+../local/variables.pkr.hcl
