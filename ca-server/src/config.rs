@@ -5,6 +5,7 @@ pub mod auth;
 mod hosts;
 mod limits;
 mod read;
+mod rotation;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use signet_core::toml_reader;
 pub use auth::Auth;
 pub use hosts::{Ec2, Hosts};
 pub use limits::Limits;
+pub use rotation::Rotation;
 pub use seal::{SealConfig, SealSettings};
 
 /// Everything `signet.toml` says, checked.
@@ -53,6 +55,8 @@ pub struct Config {
     pub auth: Auth,
     /// Hosts: their mounts, bundles and enrolment.
     pub hosts: Hosts,
+    /// When a new CA key may sign.
+    pub rotation: Rotation,
 }
 
 /// Where the server listens.
@@ -145,6 +149,7 @@ impl Config {
             strict_empty_principals: true,
             auth: Auth::default(),
             hosts: Hosts::default(),
+            rotation: Rotation::default(),
         }
     }
 }

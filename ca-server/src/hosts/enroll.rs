@@ -9,7 +9,6 @@ use std::sync::Arc;
 use signet_core::caller::{AuthMethod, Caller, CallerParts, ENROLLED_HOSTS};
 use signet_core::denial::Denial;
 use signet_core::request::SigningRequest;
-use signet_core::signer::Signer as _;
 use signet_core::subject_key::SubjectKey;
 use signet_core::time::UnixTime;
 
@@ -320,7 +319,7 @@ async fn certificate(
         }
         Err(IssueError::NoCaKey) => Err(no_mount()),
         Err(IssueError::Ledger(error)) => Err(error.into()),
-        Err(error @ (IssueError::Sign(_) | IssueError::Random(_))) => Err(HostError::Issue(error)),
+        Err(error @ (IssueError::Issuer { .. } | IssueError::Sign(_) | IssueError::Random(_))) => Err(HostError::Issue(error)),
     }
 }
 

@@ -184,8 +184,9 @@ async fn another_key_file_or_a_flipped_byte_is_a_clear_error_and_loses_nothing()
     assert_eq!(
         error.to_string(),
         format!(
-            "the sealed value at `ca_keys/{}` does not open: it was altered, moved, or belongs to another key file",
-            mount.uuid()
+            "the sealed value at `ca_keys/{}/{}` does not open: it was altered, moved, or belongs to another key file",
+            mount.uuid(),
+            mount.default_issuer().unwrap().id()
         )
     );
     database.execute("UPDATE ca_keys SET value = ?1", [&sealed]).unwrap();
