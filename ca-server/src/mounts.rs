@@ -190,7 +190,9 @@ fn load_signers(keyring: &Keyring, mounts: &HashMap<String, Mount>, sources: &Ke
     let mut keys: HashMap<&str, Keys> = HashMap::new();
     for (row, sealed) in keyring.store().scan(Table::CaKeys)? {
         let secret = keyring.unseal(Table::CaKeys, &row, &sealed)?;
-        let (uuid, id) = row.split_once('/').map_or((row.as_str(), None), |(uuid, id)| (uuid, Some(id)));
+        let (uuid, id) = row
+            .split_once('/')
+            .map_or((row.as_str(), None), |(uuid, id)| (uuid, Some(id)));
         let mount = mounts.get(uuid).ok_or_else(|| MountError::Damaged {
             what: format!("CA key of mount {uuid}"),
         })?;
@@ -210,7 +212,10 @@ fn load_signers(keyring: &Keyring, mounts: &HashMap<String, Mount>, sources: &Ke
         lists.insert(mount.uuid(), issuer::from_json(&json, mount.path())?);
     }
     for (uuid, mount) in mounts {
-        mount.load_issuers(lists.remove(uuid.as_str()), keys.remove(uuid.as_str()).unwrap_or_default())?;
+        mount.load_issuers(
+            lists.remove(uuid.as_str()),
+            keys.remove(uuid.as_str()).unwrap_or_default(),
+        )?;
     }
     Ok(())
 }

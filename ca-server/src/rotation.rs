@@ -115,10 +115,18 @@ pub fn meant(mount: &Mount, step: Step, reference: &str) -> Result<Arc<Issuer>, 
         return if step.is_possible(&issuer) {
             Ok(issuer)
         } else {
-            Err(format!("issuer `{}` is {state}: it cannot {} now", issuer.shown(), step.as_str()))
+            Err(format!(
+                "issuer `{}` is {state}: it cannot {} now",
+                issuer.shown(),
+                step.as_str()
+            ))
         };
     }
-    let due: Vec<_> = mount.issuers().into_iter().filter(|issuer| step.is_due(issuer)).collect();
+    let due: Vec<_> = mount
+        .issuers()
+        .into_iter()
+        .filter(|issuer| step.is_due(issuer))
+        .collect();
     match due.as_slice() {
         [issuer] => Ok(Arc::clone(issuer)),
         [] => Err(format!("no issuer of `{}` is due to {}", mount.path(), step.as_str())),
@@ -211,7 +219,10 @@ fn promotable(authority: &Authority, mount: &Mount, issuer: &Issuer, now: UnixTi
             "the key is published since {} only, and nobody reports that it is trusted: it may sign from {safe_at} on",
             issuer.published()
         );
-        verdict.refuse(refusal, "wait until every host has fetched public_key, or change [rotation] publish_for");
+        verdict.refuse(
+            refusal,
+            "wait until every host has fetched public_key, or change [rotation] publish_for",
+        );
     }
 }
 
@@ -249,12 +260,18 @@ async fn removable(
     if live > 0 {
         verdict.safe_at = Some(last);
         let refusal = format!("{live} certificate(s) that it signed live, the last until {last}");
-        verdict.refuse(refusal, "wait, or end them with `signet revoke`; who logs in anew gets one of the new key");
+        verdict.refuse(
+            refusal,
+            "wait, or end them with `signet revoke`; who logs in anew gets one of the new key",
+        );
     }
     let settled = issuer.since().plus(IN_FLIGHT_SECS);
     if issuer.state() == State::Retired && now < settled {
         verdict.safe_at = verdict.safe_at.max(Some(settled));
-        let refusal = format!("it was retired at {}, and a request may be signing still", issuer.since());
+        let refusal = format!(
+            "it was retired at {}, and a request may be signing still",
+            issuer.since()
+        );
         verdict.refuse(refusal, "try again in half a minute");
     }
     Ok(())
@@ -296,7 +313,12 @@ pub fn trusted_until(authority: &Authority, now: UnixTime) -> UnixTime {
 }
 
 fn named(names: &[String]) -> String {
-    let mut text = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(NAMED)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
     let more = names.len().saturating_sub(NAMED);
     if more > 0 {
         text.push_str(&format!(" and {more} more"));

@@ -248,9 +248,9 @@ impl RoleFile<'_, '_> {
 
     fn issuer_ref(&self) -> String {
         let wanted = "the id or name of an issuer of the role's mount, or `default`";
-        let named = self
-            .table
-            .parsed("issuer_ref", wanted, |text| super::is_role_name(text).then(|| text.to_owned()));
+        let named = self.table.parsed("issuer_ref", wanted, |text| {
+            super::is_role_name(text).then(|| text.to_owned())
+        });
         named.unwrap_or_else(|| super::DEFAULT_ISSUER.to_owned())
     }
 

@@ -187,7 +187,10 @@ impl Role {
             "ttl": self.ttl_secs.unwrap_or(0),
         });
         // Vault's roles have no such field; it is there for those who use it.
-        if let Some(fields) = fields.as_object_mut().filter(|_| self.issuer_ref != super::DEFAULT_ISSUER) {
+        if let Some(fields) = fields
+            .as_object_mut()
+            .filter(|_| self.issuer_ref != super::DEFAULT_ISSUER)
+        {
             fields.insert("issuer_ref".to_owned(), self.issuer_ref.as_str().into());
         }
         fields

@@ -123,7 +123,12 @@ impl Open {
     pub const fn is_fetch(self) -> bool {
         matches!(
             self,
-            Self::PublicKey | Self::IssuerPublicKey | Self::Krl | Self::KrlSignature | Self::TrustBundle | Self::BundleKey
+            Self::PublicKey
+                | Self::IssuerPublicKey
+                | Self::Krl
+                | Self::KrlSignature
+                | Self::TrustBundle
+                | Self::BundleKey
         )
     }
 }

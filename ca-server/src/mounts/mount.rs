@@ -311,7 +311,11 @@ impl Mount {
     /// # Errors
     /// [`MountError::Issuer`] when another has the name; nothing was changed.
     pub async fn rename(&self, id: &str, name: &str) -> Result<(), MountError> {
-        if self.issuers().iter().any(|other| !name.is_empty() && other.name() == name && other.id() != id) {
+        if self
+            .issuers()
+            .iter()
+            .any(|other| !name.is_empty() && other.name() == name && other.id() != id)
+        {
             return Err(IssuerConflict::Name.into());
         }
         self.step(id, Order::StoreFirst, |about, others| {
@@ -348,7 +352,8 @@ impl Mount {
             return Ok(false);
         }
         let changes = self.key_deletions(&issuers);
-        self.put_issuers(changing, Vec::new(), changes, Order::MemoryFirst).await?;
+        self.put_issuers(changing, Vec::new(), changes, Order::MemoryFirst)
+            .await?;
         Ok(true)
     }
 
@@ -543,7 +548,10 @@ impl Mount {
             .map(|name| Change::Delete(Table::Roles, self.role_key(name)))
             .collect();
         changes.extend(self.key_deletions(&self.issuers()));
-        changes.push(Change::Delete(Table::Settings, format!("{ISSUERS_PREFIX}{}", self.uuid)));
+        changes.push(Change::Delete(
+            Table::Settings,
+            format!("{ISSUERS_PREFIX}{}", self.uuid),
+        ));
         changes.push(Change::Delete(Table::Mounts, self.path.clone()));
         // A request that still holds this mount must not sign nor write any more.
         *life = Life::Deleted;

@@ -14,7 +14,8 @@ const START: u64 = 1_795_000_000;
 const DAY: u64 = 86_400;
 
 async fn import(desk: &Desk, name: &str, fields: &str) -> Answer {
-    desk.root("POST", &format!("{MOUNT}/issuers/import{name}"), fields).await
+    desk.root("POST", &format!("{MOUNT}/issuers/import{name}"), fields)
+        .await
 }
 
 async fn rotate(desk: &Desk, fields: Value) -> Answer {
@@ -29,7 +30,10 @@ async fn next(desk: &Desk) -> Value {
 async fn states(desk: &Desk) -> Vec<String> {
     let answer = desk.root("GET", &format!("{MOUNT}/rotate"), "").await;
     let issuers = answer.json()["data"]["issuers"].as_array().unwrap().clone();
-    issuers.iter().map(|issuer| issuer["state"].as_str().unwrap().to_owned()).collect()
+    issuers
+        .iter()
+        .map(|issuer| issuer["state"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 async fn public_key(desk: &Desk, path: &str) -> String {
@@ -72,7 +76,9 @@ async fn issuers_are_imported_listed_named_and_deleted_as_on_openbao() {
     assert_eq!(listed["data"]["keys"].as_array().unwrap().len(), 2);
     assert_eq!(listed["data"]["key_info"][&id]["issuer_name"], "next");
     assert_eq!(listed["data"]["key_info"][&id]["is_default"], false);
-    let renamed = desk.root("POST", &format!("{MOUNT}/issuer/next"), r#"{"issuer_name":"blue"}"#).await;
+    let renamed = desk
+        .root("POST", &format!("{MOUNT}/issuer/next"), r#"{"issuer_name":"blue"}"#)
+        .await;
     assert_eq!(renamed.json()["data"]["issuer_name"], "blue");
     let read = desk.root("GET", &format!("{MOUNT}/issuer/blue"), "").await;
     assert_eq!(read.json()["data"]["issuer_id"], id.as_str());
@@ -82,7 +88,11 @@ async fn issuers_are_imported_listed_named_and_deleted_as_on_openbao() {
     let config = desk.root("GET", &format!("{MOUNT}/config/issuers"), "").await.json();
     let default = config["data"]["default"].as_str().unwrap().to_owned();
     let same = desk
-        .root("POST", &format!("{MOUNT}/config/issuers"), &json!({"default": default}).to_string())
+        .root(
+            "POST",
+            &format!("{MOUNT}/config/issuers"),
+            &json!({"default": default}).to_string(),
+        )
         .await;
     assert_eq!(
         same.json()["warnings"][0],
@@ -95,8 +105,20 @@ async fn mistakes_with_issuers_have_openbao_s_words() {
     let desk = Desk::with_role(&[]).await;
     import(&desk, "/next", r#"{"key_type":"ed25519"}"#).await;
     for (method, path, body, code, text) in [
-        ("GET", "issuer/no", "", "issuer-invalid", "unable to find issuer for reference: no"),
-        ("DELETE", "issuer/no", "", "issuer-invalid", "unable to find issuer for reference: no"),
+        (
+            "GET",
+            "issuer/no",
+            "",
+            "issuer-invalid",
+            "unable to find issuer for reference: no",
+        ),
+        (
+            "DELETE",
+            "issuer/no",
+            "",
+            "issuer-invalid",
+            "unable to find issuer for reference: no",
+        ),
         (
             "POST",
             "issuers/import/next",
@@ -146,18 +168,44 @@ async fn mistakes_with_issuers_have_openbao_s_words() {
             "rotation-unsafe",
             "not safe to make the new issuer the default: no host trusts its key yet",
         ),
-        ("POST", "rotate", r#"{"step":"jump"}"#, "field-invalid", "step is one of"),
-        ("POST", "rotate", r#"{"step":"remove"}"#, "rotation-step", "no issuer of"),
+        (
+            "POST",
+            "rotate",
+            r#"{"step":"jump"}"#,
+            "field-invalid",
+            "step is one of",
+        ),
+        (
+            "POST",
+            "rotate",
+            r#"{"step":"remove"}"#,
+            "rotation-step",
+            "no issuer of",
+        ),
     ] {
         let answer = desk.root(method, &format!("{MOUNT}/{path}"), body).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{method} {path}: {}", answer.text);
+        assert_eq!(
+            answer.status,
+            StatusCode::BAD_REQUEST,
+            "{method} {path}: {}",
+            answer.text
+        );
         assert_eq!(answer.code(), code, "{method} {path}: {}", answer.text);
-        assert!(answer.first_error().starts_with(text), "{method} {path}: {}", answer.text);
+        assert!(
+            answer.first_error().starts_with(text),
+            "{method} {path}: {}",
+            answer.text
+        );
     }
     let deleted = desk.root("DELETE", &format!("{MOUNT}/issuer/default"), "").await;
     assert_eq!(deleted.code(), "rotation-unsafe");
     let token = desk.plain_token().await;
-    for (method, path) in [("LIST", "issuers"), ("GET", "rotate"), ("POST", "rotate"), ("GET", "issuer/next")] {
+    for (method, path) in [
+        ("LIST", "issuers"),
+        ("GET", "rotate"),
+        ("POST", "rotate"),
+        ("GET", "issuer/next"),
+    ] {
         let answer = desk.ask(method, &format!("{MOUNT}/{path}"), Some(&token), "").await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {path}");
     }
@@ -170,7 +218,8 @@ async fn a_role_s_issuer_ref_decides_who_signs_and_keeps_the_issuer_from_retirin
     let blue = fingerprint(&public_key(&desk, "issuer/blue/public_key").await);
     let mut role: Value = serde_json::from_str(SLIDE_ROLE).unwrap();
     role["issuer_ref"] = "blue".into();
-    desk.root("POST", &format!("{MOUNT}/roles/by-blue"), &role.to_string()).await;
+    desk.root("POST", &format!("{MOUNT}/roles/by-blue"), &role.to_string())
+        .await;
     let read = desk.root("GET", &format!("{MOUNT}/roles/by-blue"), "").await;
     assert_eq!(read.json()["data"]["issuer_ref"], "blue");
     let read = desk.root("GET", &format!("{MOUNT}/roles/my-role"), "").await;
@@ -179,9 +228,14 @@ async fn a_role_s_issuer_ref_decides_who_signs_and_keeps_the_issuer_from_retirin
     assert_ne!(signer(&desk, "my-role").await, blue);
     let retire = rotate(&desk, json!({"step": "retire", "issuer": "blue"})).await;
     assert_eq!(retire.code(), "rotation-unsafe");
-    assert!(retire.first_error().contains("1 role(s) sign with it: by-blue"), "{}", retire.text);
+    assert!(
+        retire.first_error().contains("1 role(s) sign with it: by-blue"),
+        "{}",
+        retire.text
+    );
     role["issuer_ref"] = "gone".into();
-    desk.root("POST", &format!("{MOUNT}/roles/by-gone"), &role.to_string()).await;
+    desk.root("POST", &format!("{MOUNT}/roles/by-gone"), &role.to_string())
+        .await;
     let body = json!({ "public_key": KEY }).to_string();
     let refused = desk.root("POST", &format!("{MOUNT}/sign/by-gone"), &body).await;
     assert_eq!(refused.code(), "issuer-invalid");
@@ -238,7 +292,11 @@ async fn a_whole_rotation_refuses_each_unsafe_step_and_says_why() {
     desk.clock.advance(60);
     let living = rotate(&desk, json!({})).await;
     assert_eq!(living.code(), "rotation-unsafe");
-    assert!(living.first_error().contains("1 certificate(s) that it signed live"), "{}", living.text);
+    assert!(
+        living.first_error().contains("1 certificate(s) that it signed live"),
+        "{}",
+        living.text
+    );
     assert_eq!(public_key(&desk, "public_key").await, format!("{new_line}{old_line}"));
 
     desk.clock.advance(1800);

@@ -41,12 +41,23 @@ fn answer(connect: &ConnectArgs, data: &Value, format: Format) -> Result<(), Fai
 }
 
 fn show(data: &Value) -> Result<(), Failure> {
-    let issuers = data.get("issuers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let issuers = data
+        .get("issuers")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     if issuers.is_empty() {
         return output::text("the mount has no CA key\n");
     }
     let head = ["State", "Fingerprint", "Name", "Since", "Trusted until", "Id"];
-    let names = ["state", "ca_fingerprint", "issuer_name", "since", "trusted_until", "issuer_id"];
+    let names = [
+        "state",
+        "ca_fingerprint",
+        "issuer_name",
+        "since",
+        "trusted_until",
+        "issuer_id",
+    ];
     let row = |issuer: &Value| names.iter().map(|name| cell(issuer, name)).collect();
     output::table(&head, &issuers.iter().map(row).collect::<Vec<Vec<String>>>())?;
     output::text(&next(data))

@@ -17,4 +17,5 @@ mod openssh_refusals;
 mod openssh_users;
 mod operations;
 mod revoked_group;
+mod rotation;
 mod shared_certificate;

@@ -1,8 +1,8 @@
 //! `<mount>/config/ca` and `<mount>/public_key`: the mount's CA key. Its private half goes in and never out.
 
 use serde_json::json;
-use signet_core::subject_key::SubjectKey;
 use signet_core::signer::{CaKeyType, ImportError, SignError, Signer, SoftwareSigner};
+use signet_core::subject_key::SubjectKey;
 use zeroize::Zeroizing;
 
 use super::mount_of;
@@ -19,7 +19,10 @@ pub(super) fn public_key(ask: &Ask<'_>) -> Result<Reply, Problem> {
     if trusted.is_empty() {
         return Err(Problem::NothingThere);
     }
-    let lines = trusted.iter().map(|issuer| line_of(issuer.signer().as_ref())).collect::<String>();
+    let lines = trusted
+        .iter()
+        .map(|issuer| line_of(issuer.signer().as_ref()))
+        .collect::<String>();
     Ok(Reply::text("text/plain", lines))
 }
 

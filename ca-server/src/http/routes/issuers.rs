@@ -47,7 +47,11 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
         .await
         .map_err(|_| SignError::Failed)??;
     let fingerprint = signer.public_key().fingerprint();
-    if let Some(same) = mount.issuers().iter().find(|issuer| issuer.fingerprint() == fingerprint) {
+    if let Some(same) = mount
+        .issuers()
+        .iter()
+        .find(|issuer| issuer.fingerprint() == fingerprint)
+    {
         let warning = "An issuer with the provided public key already exists, returning the existing issuer";
         return Ok(Reply::data(brief(same)).with_warnings([warning.to_owned()]));
     }
@@ -57,7 +61,9 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     let replaces = set_default && mount.default_issuer().is_some();
     if replaces && !force {
         let text = "not safe to make the new issuer the default: no host trusts its key yet";
-        return Err(Problem::refused("rotation-unsafe", text).with_hint("leave set_default out; later: POST config/issuers"));
+        return Err(
+            Problem::refused("rotation-unsafe", text).with_hint("leave set_default out; later: POST config/issuers")
+        );
     }
     let event = ask
         .authority
@@ -117,7 +123,9 @@ pub(super) async fn rename(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     let roles = roles_of(ask.authority, mount, &issuer);
     mount.rename(issuer.id(), &name).await?;
     let renamed = mount.issuer(issuer.id()).unwrap_or(issuer);
-    let left = roles.len().saturating_sub(roles_of(ask.authority, mount, &renamed).len());
+    let left = roles
+        .len()
+        .saturating_sub(roles_of(ask.authority, mount, &renamed).len());
     let warning = (left > 0).then(|| format!("{left} roles reference the old name and do not sign any more"));
     Ok(Reply::data(described(&renamed)).with_warnings(warning))
 }
@@ -164,7 +172,11 @@ pub(super) async fn write_default(ask: &Ask<'_>, permit: &Permit) -> Result<Repl
         return Ok(answer.with_warnings([warning.to_owned()]));
     }
     if issuer.state() != State::Published {
-        let text = format!("issuer `{}` is {}: hosts do not trust it", issuer.shown(), issuer.state().as_str());
+        let text = format!(
+            "issuer `{}` is {}: hosts do not trust it",
+            issuer.shown(),
+            issuer.state().as_str()
+        );
         return Err(Problem::refused("rotation-step", text).with_hint("publish it first: POST rotate"));
     }
     let force = ask.fields.bool("force")?.unwrap_or_default();

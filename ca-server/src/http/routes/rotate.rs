@@ -30,7 +30,10 @@ pub(super) async fn step(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Proble
     let step = match word.as_str() {
         "" => due,
         word => Step::parse(word).ok_or_else(|| {
-            Problem::refused("field-invalid", "step is one of stage, publish, promote, retire, remove")
+            Problem::refused(
+                "field-invalid",
+                "step is one of stage, publish, promote, retire, remove",
+            )
         })?,
     };
     if step == Step::Stage {
@@ -49,13 +52,20 @@ pub(super) async fn step(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Proble
 /// Makes or imports the next key.
 async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount, due: Step) -> Result<(), Problem> {
     if matches!(due, Step::Publish | Step::Promote) {
-        let text = format!("a rotation of `{}` is under way, and its next step is: {}", mount.path(), due.as_str());
+        let text = format!(
+            "a rotation of `{}` is under way, and its next step is: {}",
+            mount.path(),
+            due.as_str()
+        );
         return Err(Problem::refused("rotation-step", text)
             .with_hint("go on with it, or delete the issuer that was staged: DELETE issuer/ID"));
     }
     let name = name_of(ask.text("issuer_name")?)?;
     // Of the same kind as the present one, unless another is asked for.
-    let line = mount.signer().map(|signer| signer.public_key().line()).unwrap_or_default();
+    let line = mount
+        .signer()
+        .map(|signer| signer.public_key().line())
+        .unwrap_or_default();
     let kind = line.split(' ').next().unwrap_or_default();
     let wish = wish(ask, kind)?;
     let signer = tokio::task::spawn_blocking(move || made(wish))
@@ -63,7 +73,11 @@ async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount, due: Step) -> Resu
         .map_err(|_| SignError::Failed)??;
     let key = signer_key(&signer);
     let fingerprint = key.fingerprint();
-    if let Some(same) = mount.issuers().iter().find(|issuer| issuer.fingerprint() == fingerprint) {
+    if let Some(same) = mount
+        .issuers()
+        .iter()
+        .find(|issuer| issuer.fingerprint() == fingerprint)
+    {
         let text = format!("issuer `{}` has this key already", same.shown());
         return Err(Problem::refused("ca-key-exists", text));
     }
@@ -113,7 +127,12 @@ pub(super) async fn take(
             mount.remove_issuer(id, issuer.state()).await?;
         }
     }
-    tracing::info!(mount = mount.path(), issuer = id, step = step.as_str(), "CA key rotation");
+    tracing::info!(
+        mount = mount.path(),
+        issuer = id,
+        step = step.as_str(),
+        "CA key rotation"
+    );
     Ok(())
 }
 

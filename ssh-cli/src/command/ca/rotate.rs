@@ -89,7 +89,10 @@ pub fn run(args: &RotateArgs, environment: &Environment) -> Result<u8, Failure> 
         return Err(Failure::usage(text).hint("`signet ca status` shows where the rotation stands"));
     }
     if !args.yes && !agreed(&step, args)? {
-        return Err(Failure::new(Exit::Failed, "nothing was changed: the answer was not `yes`"));
+        return Err(Failure::new(
+            Exit::Failed,
+            "nothing was changed: the answer was not `yes`",
+        ));
     }
     // The step that was looked at, by its name: if somebody else has done it meanwhile, the server refuses.
     let mut envelope = vault.send(Verb::Put, &path, Some(&Value::Object(fields(args, &step)?)))?;
@@ -109,10 +112,12 @@ fn due(vault: &Vault, path: &str) -> Result<String, Failure> {
     let envelope = vault.send(Verb::Get, path, None)?;
     let step = envelope.pointer("/data/next/step").and_then(Value::as_str);
     // An answer is not asked about, nor sent back, unless it is a word that we know.
-    step.filter(|step| STEPS.contains(step)).map(str::to_owned).ok_or_else(|| {
-        Failure::new(Exit::Refused, "the mount has no CA key that could be rotated")
-            .hint("make one: POST config/ca, or ca_key_type in signet.toml")
-    })
+    step.filter(|step| STEPS.contains(step))
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            Failure::new(Exit::Refused, "the mount has no CA key that could be rotated")
+                .hint("make one: POST config/ca, or ca_key_type in signet.toml")
+        })
 }
 
 fn fields(args: &RotateArgs, step: &str) -> Result<Map<String, Value>, Failure> {
