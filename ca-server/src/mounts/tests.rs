@@ -186,7 +186,7 @@ async fn another_key_file_or_a_flipped_byte_is_a_clear_error_and_loses_nothing()
     assert_eq!(
         error.to_string(),
         format!(
-            "the sealed value at `ca_keys/{}/{}` does not open: it was altered, moved, or belongs to another key file",
+            "the sealed value at `ca_keys/{}/{}` does not open: it was altered, moved, or belongs to another keyring",
             mount.uuid(),
             mount.default_issuer().unwrap().id()
         )
