@@ -54,7 +54,7 @@ fn step(authority: &mut Authority, api: &Api, step: &str, wanted: &[&str]) {
 /// Logs in with one fresh certificate after another until told to stop; counts logins.
 fn log_in_on_and_on(api: &Api, sshd: &Sshd, folder: &Path, stop: &AtomicBool, logins: &AtomicU64) {
     let key = KeyFile::ed25519(folder, "subject");
-    let body = json!({"public_key": key.public_line(), "valid_principals": login_name(), "ttl": "20s"});
+    let body = json!({"public_key": key.public_line(), "valid_principals": login_name(), "ttl": "1m"});
     while !stop.load(Ordering::SeqCst) {
         // While the server is being started again there is no certificate, which is no failed login.
         let Some(answer) = api.try_send("POST", &format!("ssh/sign/{ROLE}"), Some(&body)) else {
