@@ -5,6 +5,7 @@ pub mod status;
 
 use clap::Subcommand;
 use serde_json::Value;
+use signet_core::inspect::escape;
 
 use crate::cli::connect::ConnectArgs;
 use crate::config::Environment;
@@ -81,7 +82,7 @@ fn next(data: &Value) -> String {
         }
         let laggards = next.get("laggards").and_then(Value::as_array);
         for host in laggards.into_iter().flatten() {
-            text.push_str(&format!("  waiting for {}\n", output::plain(host)));
+            text.push_str(&format!("  waiting for {}\n", escape(&output::plain(host))));
         }
     } else if step != "stage" {
         text.push_str("it is safe now: `signet ca rotate` does it\n");
@@ -89,10 +90,11 @@ fn next(data: &Value) -> String {
     text
 }
 
+/// A value of the server's, safe to show.
 fn cell(of: &Value, name: &str) -> String {
     match of.get(name) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
-        Some(value) => output::plain(value),
+        Some(value) => escape(&output::plain(value)),
     }
 }
