@@ -2,6 +2,7 @@
 //! the mount's issuers, so that it goes on after any interruption; here is decided which step comes next and whether it is
 //! safe, that is, whether no login can fail by it.
 
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -321,7 +322,8 @@ fn named(names: &[String]) -> String {
         .join(", ");
     let more = names.len().saturating_sub(NAMED);
     if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+        // Writing into a String cannot fail.
+        let _infallible = write!(text, " and {more} more");
     }
     text
 }

@@ -3,6 +3,8 @@
 pub mod rotate;
 pub mod status;
 
+use std::fmt::Write as _;
+
 use clap::Subcommand;
 use serde_json::Value;
 use signet_core::inspect::escape;
@@ -16,7 +18,7 @@ use crate::report::Failure;
 #[derive(Debug, Subcommand)]
 pub enum CaCommand {
     /// Show the CA keys, the next step of their rotation, and what is in its way
-    Status(status::StatusArgs),
+    Status(Box<status::StatusArgs>),
     /// Do the next step of a rotation: stage, publish, promote, retire, remove
     Rotate(Box<rotate::RotateArgs>),
 }
@@ -77,12 +79,13 @@ fn next(data: &Value) -> String {
     if next.get("safe").and_then(Value::as_bool) == Some(false) {
         for (label, name) in [("not safe now", "reason"), ("safe from", "safe_at"), ("hint", "hint")] {
             if next.get(name).is_some_and(Value::is_string) {
-                text.push_str(&format!("{label}: {}\n", cell(next, name)));
+                // Writing into a String cannot fail.
+                let _infallible = writeln!(text, "{label}: {}", cell(next, name));
             }
         }
         let laggards = next.get("laggards").and_then(Value::as_array);
         for host in laggards.into_iter().flatten() {
-            text.push_str(&format!("  waiting for {}\n", escape(&output::plain(host))));
+            let _infallible = writeln!(text, "  waiting for {}", escape(&output::plain(host)));
         }
     } else if step != "stage" {
         text.push_str("it is safe now: `signet ca rotate` does it\n");
