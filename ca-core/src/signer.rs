@@ -195,6 +195,11 @@ pub trait Signer: Send + Sync + fmt::Debug {
         "software"
     }
 
+    /// Where the key is, if it is not in the store.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// How it fares, as far as is known without asking anybody.
     fn condition(&self) -> Condition {
         Condition::Ready

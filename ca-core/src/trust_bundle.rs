@@ -103,6 +103,14 @@ pub enum BundleError {
     /// No CA key at all: with it in place nobody could log in.
     #[error("it holds no CA key")]
     NoCaKey,
+    /// Of another mount; one bundle key signs for all mounts of an authority.
+    #[error("it is for the mount `{found}`, and this host follows `{wanted}`")]
+    OtherMount {
+        /// Whose it is.
+        found: String,
+        /// Whose it has to be.
+        wanted: String,
+    },
     /// Too old to be believed.
     #[error("it was valid until {}", UnixTime::from_secs(*valid_until))]
     Expired {
@@ -145,13 +153,25 @@ impl TrustBundle {
 }
 
 impl VerifiedBundle {
-    /// Verifies a bundle's text against the keys that this host was told to believe and the newest version it has seen (0 for
-    /// none). Only then is anything in it read.
+    /// Verifies a bundle's text against the keys that this host was told to believe, the mount that it follows, and the newest
+    /// version it has seen of that mount (0 for none). Only then is anything in it read.
     ///
     /// # Errors
     /// [`BundleError`]; the first thing that is wrong.
-    pub fn open(text: &str, pinned: &[SubjectKey], now: UnixTime, newest: u64) -> Result<Self, BundleError> {
+    pub fn open(
+        text: &str,
+        pinned: &[SubjectKey],
+        mount: &str,
+        now: UnixTime,
+        newest: u64,
+    ) -> Result<Self, BundleError> {
         let verified = Self::open_held(text, pinned)?;
+        if verified.bundle.mount != mount {
+            return Err(BundleError::OtherMount {
+                found: verified.bundle.mount,
+                wanted: mount.to_owned(),
+            });
+        }
         let TrustBundle {
             version, valid_until, ..
         } = verified.bundle;
@@ -167,7 +187,7 @@ impl VerifiedBundle {
     /// As [`Self::open`] for the bundle that the host holds already: it stays in force when it is expired.
     ///
     /// # Errors
-    /// [`BundleError`]; never `RolledBack` or `Expired`.
+    /// [`BundleError`]; never `OtherMount`, `RolledBack` or `Expired`.
     pub fn open_held(text: &str, pinned: &[SubjectKey]) -> Result<Self, BundleError> {
         if text.len() > BUNDLE_BYTES_MAX {
             return Err(BundleError::TooLong);

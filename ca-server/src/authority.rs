@@ -76,23 +76,21 @@ impl Authority {
     /// [`OpenError`]; nothing is changed or lost then.
     pub fn open_on(foundation: &Arc<Foundation>, keyring: Keyring) -> Result<Arc<Self>, OpenError> {
         let config = &foundation.config;
-        let keyring = Arc::new(keyring);
+        let (keyring, metrics) = (Arc::new(keyring), foundation.metrics.clone());
         let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::of(config))?;
-        let metrics = foundation.metrics.clone();
-        let ledger = foundation.ledger.clone();
         let allowed_secs = mounts.list().iter().map(|mount| mount.max_ttl()).max();
         Ok(Arc::new(Self {
             revocations: Revocations::open(Arc::clone(&keyring), &mounts, metrics.clone())?,
             bundles: Bundles::open(Arc::clone(&keyring), &mounts, metrics.clone())?,
             longest: Longest::open(
                 Arc::clone(&keyring),
-                ledger.has_issued(),
+                foundation.ledger.has_issued(),
                 allowed_secs.unwrap_or_default(),
             )?,
             mounts,
             tokens: Tokens::open(Arc::clone(&keyring), config.limits.tokens_max)?,
             hosts: HostRegistry::open(Arc::clone(&keyring))?,
-            ledger,
+            ledger: foundation.ledger.clone(),
             login: Logins::new(config)?,
             config: Arc::clone(config),
             clock: foundation.clock.clone(),

@@ -2,8 +2,10 @@
 //! is used, one that is unknown is refused. Also the one place that reads the environment.
 
 pub mod auth;
+mod aws;
 mod hosts;
 mod limits;
+mod pkcs11;
 mod read;
 mod rotation;
 mod seal;
@@ -19,8 +21,12 @@ use signet_core::signer::CaKeyType;
 use signet_core::toml_reader;
 
 pub use auth::Auth;
+pub use aws::{
+    AwsCaKey, AwsConfig, AwsEnvironment, ContainerAddress, EnvironmentKeys, region_of_arn, service_endpoint,
+};
 pub use hosts::{Ec2, Hosts};
 pub use limits::Limits;
+pub use pkcs11::{CaKeyConfig, PinSource, Pkcs11Config, Pkcs11Seal, Pkcs11Token, TokenName, WrapMechanism};
 pub use rotation::Rotation;
 pub use seal::{SealConfig, SealSettings};
 
@@ -93,6 +99,8 @@ pub struct MountConfig {
     pub description: String,
     /// The CA key to make; `None` leaves it to `config/ca`.
     pub ca_key_type: Option<CaKeyType>,
+    /// A CA key that lies elsewhere, in place of `ca_key_type`.
+    pub ca_key: Option<CaKeyConfig>,
     /// Seconds, for roles that say nothing.
     pub default_ttl: u64,
     /// Seconds, the mount's ceiling.
@@ -141,6 +149,7 @@ impl Config {
                 path: "ssh".to_owned(),
                 description: "SSH certificates".to_owned(),
                 ca_key_type: Some(CaKeyType::Ed25519),
+                ca_key: None,
                 default_ttl: SYSTEM_TTL_SECS,
                 max_ttl: SYSTEM_TTL_SECS,
             }],

@@ -103,8 +103,8 @@ impl Custody {
             return Ok(State::BeforeTerms(check));
         }
         // INVARIANT: a store that holds secrets is never founded anew, whatever happened to its seal.
-        for table in [Table::CaKeys, Table::Tokens, Table::Mounts, Table::Roles] {
-            if !self.store.scan(table)?.is_empty() {
+        for table in Table::ALL.iter().filter(|table| **table != Table::Settings) {
+            if !self.store.scan(*table)?.is_empty() {
                 return Err(CustodyError::SealLost);
             }
         }
@@ -134,7 +134,7 @@ impl Custody {
         let (recovery, shares) = made.map_or((None, Vec::new()), |(recovery, shares)| (Some(recovery), shares));
         let root = RootKey::generate()?;
         let row = SealRow::new(seal.kind(), &seal.wrap(&root)?).with_recovery(recovery.as_ref().map(|made| made.set));
-        self.founding(Stored::new(now, recovery)?, &root, &row, shares)
+        self.founding(&Stored::new(now, recovery)?, &root, &row, shares)
     }
 
     /// Founds a store under shares. Blocking.
@@ -146,7 +146,7 @@ impl Custody {
         let (seal, set, shares) = ShareSeal::generate(spec)?;
         let root = RootKey::generate()?;
         let row = SealRow::new(SealKind::Shamir, &seal.wrap(&root)?).with_shares(Some(set));
-        self.founding(Stored::new(now, None)?, &root, &row, shares)
+        self.founding(&Stored::new(now, None)?, &root, &row, shares)
     }
 
     /// Puts a seal before a store that a key file's key sealed directly: that key becomes term 1. Blocking.
@@ -160,7 +160,7 @@ impl Custody {
         }
         let root = RootKey::generate()?;
         let row = SealRow::new(SealKind::KeyFile, &seal.wrap(&root)?);
-        let founding = self.founding(Stored::taking_over(&key, now)?, &root, &row, Vec::new())?;
+        let founding = self.founding(&Stored::taking_over(&key, now)?, &root, &row, Vec::new())?;
         Ok(founding.commit(Vec::new())?.0)
     }
 
@@ -280,14 +280,26 @@ impl Custody {
     /// # Errors
     /// [`CustodyError`]; the old shares stay in force then.
     pub fn verify_rekey(&self, keyring: &Keyring, shares: &[Share], now: UnixTime) -> Result<(), CustodyError> {
+        let (seal, set) = self.pending_seal(shares)?;
+        adopt(keyring, &seal, now, |row| row.with_shares(Some(set)))
+    }
+
+    /// Proves that `shares` are of the split that waits for its verification. Blocking.
+    ///
+    /// # Errors
+    /// [`ShareError`], without a word on which share is wrong.
+    pub fn prove_pending(&self, shares: &[Share]) -> Result<(), CustodyError> {
+        self.pending_seal(shares).map(drop)
+    }
+
+    fn pending_seal(&self, shares: &[Share]) -> Result<(ShareSeal, ShareSet), CustodyError> {
         let row = self.row()?;
         let pending = row.pending().ok_or(CustodyError::NothingPending)?;
         let seal = ShareSeal::from_shares(shares)?;
         let root = seal.unwrap(&pending.wrapped()?).map_err(|_| ShareError::DoNotOpen)?;
         // SECURITY: a pending row that somebody else wrote into the store wraps another root key.
         Stored::read(&root, self.store.as_ref())?;
-        let set = pending.shares;
-        adopt(keyring, &seal, now, |row| row.with_shares(Some(set)))
+        Ok((seal, pending.shares))
     }
 
     /// Gives a rekey up that waits for its verification. Blocking.
@@ -365,12 +377,12 @@ impl Custody {
 
     fn founding(
         &self,
-        stored: Stored,
+        stored: &Stored,
         root: &RootKey,
         row: &SealRow,
         shares: Vec<Share>,
     ) -> Result<Founding, CustodyError> {
-        let (keyring, mut changes) = Keyring::found(&stored, root, Arc::clone(&self.store))?;
+        let (keyring, mut changes) = Keyring::found(stored, root, Arc::clone(&self.store))?;
         changes.push(row.change());
         Ok(Founding {
             keyring,

@@ -20,6 +20,7 @@ use self::entry::HostEntry;
 use self::tokens::HostTokens;
 use crate::authority::Authority;
 use crate::barrier::BarrierError;
+use crate::foundation::Foundation;
 use crate::keyring::Keyring;
 use crate::mounts::Mount;
 use crate::random::RandomFailed;
@@ -235,15 +236,17 @@ pub fn user_mount(authority: &Authority) -> Option<Arc<Mount>> {
 
 /// Warns of AWS's certificates that have ended or will soon: instances of that region cannot enrol then, until the new one is
 /// in the configuration.
-pub fn watch_region_certificates(authority: &Authority, now: UnixTime) {
+pub fn watch_region_certificates(foundation: &Foundation, now: UnixTime) {
     const SOON_SECS: u64 = 60 * 86_400;
-    let Some(ec2) = &authority.config.hosts.ec2 else { return };
+    let Some(ec2) = &foundation.config.hosts.ec2 else {
+        return;
+    };
     let first = ec2
         .certificates
         .values()
         .map(|certificate| certificate.ends().secs())
         .min();
-    authority.metrics.region_certificate_ends(first.unwrap_or_default());
+    foundation.metrics.region_certificate_ends(first.unwrap_or_default());
     for (region, ends) in ec2.ending_within(SOON_SECS, now) {
         if ends <= now {
             tracing::error!(region, %ends, "the pinned EC2 certificate has ended: instances of its region cannot enrol");

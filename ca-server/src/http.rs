@@ -151,12 +151,7 @@ async fn answer(api: &Api, head: &Parts, body: Body, request_id: &str) -> Result
     match route.endpoint {
         Endpoint::Node(_) | Endpoint::Keyholder(_) => Err(Problem::UnsupportedPath),
         Endpoint::Open(endpoint) => {
-            let bucket = match endpoint {
-                Open::HostChallenge | Open::HostEnroll | Open::HostRenew | Open::HostReport => &api.host_requests,
-                _ if endpoint.is_fetch() => &api.fetches,
-                _ => &api.open_requests,
-            };
-            count(bucket, api, desk.peer)?;
+            desk.count_open_request(endpoint)?;
             let ask = desk.ask(route, &path, capture, mount, body).await?;
             Ok(remarked(routes::open(endpoint, &ask).await?, route, &ask.fields))
         }
@@ -266,6 +261,15 @@ impl<'a> Desk<'a> {
 
     async fn permit(&self, session: Session, op: Op, path: &str) -> Result<Permit, Problem> {
         permit(self.authority, session, (op, path), (self.now, self.request_id)).await
+    }
+
+    fn count_open_request(&self, endpoint: Open) -> Result<(), Problem> {
+        let bucket = match endpoint {
+            Open::HostChallenge | Open::HostEnroll | Open::HostRenew | Open::HostReport => &self.api.host_requests,
+            _ if endpoint.is_fetch() => &self.api.fetches,
+            _ => &self.api.open_requests,
+        };
+        count(bucket, self.api, self.peer)
     }
 
     async fn ask(

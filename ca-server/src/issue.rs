@@ -13,6 +13,7 @@ use signet_core::signer::{SignError, Signer};
 use crate::authority::Authority;
 use crate::certificates::CoverError;
 use crate::ledger::{IssueContext, IssuedCertificate, LedgerError};
+use crate::metrics::Metrics;
 use crate::mounts::Mount;
 use crate::random::{self, RandomFailed};
 
@@ -52,7 +53,7 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
     let plan = CertificatePlan::new(grant, serial, now, random::nonce32()?)?;
     // A search for live certificates looks back as far as this says.
     at.authority.longest.cover(lifetime(&plan)).await?;
-    let certificate = sign(plan, signer).await?;
+    let certificate = sign(plan, signer, &at.authority.metrics).await?;
     // 6. No record, no certificate: only the ledger makes what may become an answer.
     let context = IssueContext {
         caller: at.caller,
@@ -80,12 +81,27 @@ fn lifetime(plan: &CertificatePlan) -> u64 {
 
 /// Signs on this thread what takes microseconds; RSA and keys in hardware go elsewhere, so that they delay nobody else's
 /// answer.
-async fn sign(plan: CertificatePlan, signer: Arc<dyn Signer>) -> Result<SignedCertificate, IssueError> {
+async fn sign(
+    plan: CertificatePlan,
+    signer: Arc<dyn Signer>,
+    metrics: &Metrics,
+) -> Result<SignedCertificate, IssueError> {
     if !signer.is_slow() {
         return Ok(plan.sign(&*signer)?);
     }
+    let holder = signer.holder();
     let signing = tokio::task::spawn_blocking(move || plan.sign(&*signer));
-    Ok(signing.await.map_err(|_| SignError::Failed)??)
+    let outcome = signing.await.map_err(|_| SignError::Failed)?;
+    metrics.slow_signature(
+        holder,
+        match &outcome {
+            Ok(_) => "ok",
+            Err(SignError::Busy { .. }) => "busy",
+            Err(SignError::Unavailable { .. }) => "unavailable",
+            Err(_) => "failed",
+        },
+    );
+    Ok(outcome?)
 }
 
 fn unknown_role(at: Counter<'_>) -> Denial {

@@ -2,6 +2,7 @@
 //! path of a certificate; `authority.rs` is what everything hangs on; `serve.rs` is the life of the process.
 
 pub mod authority;
+pub mod aws;
 pub mod barrier;
 pub mod bundle;
 pub mod certificates;
@@ -23,6 +24,7 @@ pub mod login;
 pub mod metrics;
 pub mod mounts;
 pub mod node;
+pub mod pkcs11;
 pub mod policy_dir;
 pub mod random;
 pub mod reload;

@@ -20,6 +20,7 @@ struct Inner {
     registry: Registry,
     certificates: Counter,
     denials: Family<Code, Counter>,
+    signatures: Family<Signature, Counter>,
     logins: Family<Login, Counter>,
     requests: Family<Status, Counter>,
     rate_limited: Counter,
@@ -71,6 +72,12 @@ label!(
     /// A denial's stable code.
     Code,
     code
+);
+label!(
+    /// How a signature that takes its time went.
+    Signature,
+    holder,
+    outcome
 );
 label!(
     /// How a login ended.
@@ -127,6 +134,7 @@ impl Metrics {
         let inner = Inner {
             certificates: Counter::default(),
             denials: Family::default(),
+            signatures: Family::default(),
             logins: Family::default(),
             requests: Family::default(),
             rate_limited: Counter::default(),
@@ -147,6 +155,11 @@ impl Metrics {
         };
         registry.register("certificates", "Certificates issued", inner.certificates.clone());
         registry.register("denials", "Requests refused, by code", inner.denials.clone());
+        registry.register(
+            "slow_signatures",
+            "Signatures by RSA keys and by CA keys that lie elsewhere, by holder and outcome",
+            inner.signatures.clone(),
+        );
         registry.register("logins", "Logins, by method and outcome", inner.logins.clone());
         registry.register(
             "requests",
@@ -235,6 +248,11 @@ impl Metrics {
     /// A request was refused.
     pub fn denial(&self, code: &'static str) {
         self.0.denials.get_or_create(&Code { code }).inc();
+    }
+
+    /// A signature was asked of an RSA key or of a CA key that lies elsewhere.
+    pub fn slow_signature(&self, holder: &'static str, outcome: &'static str) {
+        self.0.signatures.get_or_create(&Signature { holder, outcome }).inc();
     }
 
     /// Somebody logged in, or tried to.

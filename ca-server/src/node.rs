@@ -118,6 +118,15 @@ pub enum Actor {
     Caller(Box<Caller>),
 }
 
+impl Actor {
+    fn accessor(&self) -> Option<&str> {
+        match self {
+            Self::Server | Self::Address(_) => None,
+            Self::Caller(caller) => Some(caller.accessor()),
+        }
+    }
+}
+
 /// What `sys/init` makes, shown once.
 #[derive(Debug)]
 pub struct Initialised {
@@ -436,6 +445,8 @@ impl Node {
     /// # Errors
     /// [`LifeError`]; with [`ShareError::DoNotOpen`] all shares must be given again.
     pub fn unseal(&self, share: &str, migrate: bool, from: IpAddr) -> Result<(), LifeError> {
+        // Rubbish is refused before anything waits for it.
+        let share = Share::parse(share)?;
         let _changing = lock(&self.changing);
         if self.open.load().is_some() {
             return Ok(());
@@ -450,7 +461,7 @@ impl Node {
             (true, true) | (false, false) => {}
         }
         let set = summary.shares.ok_or(CustodyError::RowBroken)?;
-        let Some(shares) = self.collect(Share::parse(share)?, set, from)? else {
+        let Some(shares) = self.collect(share, set, from)? else {
             return Ok(());
         };
         let actor = Actor::Address(from);

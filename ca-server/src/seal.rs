@@ -1,8 +1,10 @@
 //! Seals: what stands between the store and whoever has it. A seal wraps the root key; the root key opens the keyring, the
 //! keyring everything else. One file a kind, one small trait.
 
+pub mod aws_kms;
 pub mod key_file;
 pub mod passphrase;
+pub mod pkcs11;
 pub mod shamir;
 
 use std::fmt;
@@ -10,8 +12,10 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use self::aws_kms::AwsKmsSeal;
 use self::key_file::KeyFileSeal;
 use self::passphrase::PassphraseSeal;
+use self::pkcs11::Pkcs11Seal;
 use crate::barrier::Barrier;
 use crate::config::SealSettings;
 use crate::random::{self, RandomFailed};
@@ -197,5 +201,7 @@ pub fn automatic(settings: &SealSettings) -> Result<Option<Arc<dyn Seal>>, SealE
         SealSettings::Shamir => None,
         SealSettings::KeyFile { path } => Some(Arc::new(KeyFileSeal::new(path.clone()))),
         SealSettings::Passphrase { source } => Some(Arc::new(PassphraseSeal::new(source.clone()))),
+        SealSettings::AwsKms(config) => Some(Arc::new(AwsKmsSeal::new(config)?)),
+        SealSettings::Pkcs11(settings) => Some(Arc::new(Pkcs11Seal::new(settings.clone()))),
     })
 }

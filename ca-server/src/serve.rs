@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use sd_notify::NotifyState;
 use signet_core::ledger::EventKind;
 use signet_core::mistake::Mistake;
-use signet_core::signer::{Signer as _, SoftwareSigner};
+use signet_core::signer::SoftwareSigner;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -22,8 +22,9 @@ use crate::listener::{Listener, Serving};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::reload::{read_policies, record_policy, reload};
+use crate::signer::CaKey;
 use crate::tls::{Tls, TlsError};
-use crate::{http, logging};
+use crate::{http, logging, pkcs11};
 
 /// Runs the server that `config` describes, until SIGTERM.
 ///
@@ -76,6 +77,7 @@ fn run_node(
     let signals = runtime.block_on(async { Signals::new() })?;
     node.make_mounts()?;
     let foundation = node.foundation();
+    crate::hosts::watch_region_certificates(foundation, foundation.clock.now());
     let (shutdown, stop) = watch::channel(false);
     let server_config = tls.map(Tls::server_config).transpose()?;
     let (address, serving) = listen(node, server_config, &stop)?;
@@ -84,9 +86,6 @@ fn run_node(
     notify(&[NotifyState::Ready]);
     tell_status(node);
     tracing::info!(%address, fingerprint, node = foundation.config.node.0, "serving");
-    if let Some(authority) = node.authority() {
-        crate::hosts::watch_region_certificates(&authority, authority.clock.now());
-    }
     node.keep_trying();
     runtime.block_on(obey(signals, node, tls));
     notify(&[NotifyState::Stopping]);
@@ -152,26 +151,45 @@ pub(crate) async fn make_mounts(authority: &Authority) -> anyhow::Result<()> {
             authority.ledger.record(event.text("by", "signet.toml")).await?;
             authority.mounts.create(config).await?
         };
-        if mount.signer().is_none() {
-            make_ca_key(authority, config).await?;
+        match (mount.signer(), &config.ca_key) {
+            (None, _) => make_ca_key(authority, config).await?,
+            (Some(signer), Some(wanted)) if !wanted.names(signer.as_ref()) => tracing::warn!(
+                mount = config.path,
+                ca_fingerprint = signer.public_key().fingerprint(),
+                "the mount has another CA key than `ca_key` names; it is not replaced, since hosts trust it"
+            ),
+            (Some(_), _) => {}
         }
     }
     Ok(())
 }
 
 async fn make_ca_key(authority: &Authority, config: &MountConfig) -> anyhow::Result<()> {
-    let (Some(key_type), Some(mount)) = (config.ca_key_type, authority.mounts.get(&config.path)) else {
+    let Some(mount) = authority.mounts.get(&config.path) else {
         return Ok(());
     };
-    let signer = SoftwareSigner::generate(key_type)?;
+    let key = match (&config.ca_key, config.ca_key_type) {
+        (Some(elsewhere), _) => match CaKey::adopt(elsewhere) {
+            Ok(key) => key,
+            Err(error) => {
+                // A token that is away keeps this mount from signing and nobody else from anything.
+                tracing::error!(mount = config.path, %error, "no CA key: mend it, then send SIGHUP");
+                return Ok(());
+            }
+        },
+        (None, Some(key_type)) => SoftwareSigner::generate(key_type)?.into(),
+        (None, None) => return Ok(()),
+    };
+    let signer = key.signer();
     let event = authority
         .ledger
         .event(EventKind::CaCreate)
         .text("mount", &config.path)
         .text("fingerprint", &signer.public_key().fingerprint())
+        .text("holder", signer.holder())
         .text("by", "signet.toml");
     authority.ledger.record(event).await?;
-    mount.set_signer(signer).await?;
+    mount.set_signer(key).await?;
     Ok(())
 }
 
@@ -240,24 +258,25 @@ async fn obey(mut signals: Signals, node: &Arc<Node>, tls: Option<&Tls>) {
     let mut pat = tokio::time::interval(watchdog.max(Duration::from_millis(100)));
     loop {
         tokio::select! {
-                _ = signals.hangup.recv() => {
-                    if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
-                        notify(&[NotifyState::Reloading, monotonic]);
-                    }
-                    // This thread serves nobody, so it may block.
-                    reload(node.foundation(), tls);
-                    // It never seals; a seal that refused is asked once more.
-                    node.try_again();
-                    if let Some(authority) = node.authority() {
-            crate::hosts::watch_region_certificates(&authority, authority.clock.now());
-        }
-        node.keep_trying();
-                    notify(&[NotifyState::Ready]);
+            _ = signals.hangup.recv() => {
+                if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
+                    notify(&[NotifyState::Reloading, monotonic]);
                 }
-                _ = pat.tick() => notify(&[NotifyState::Watchdog]),
-                _ = signals.terminate.recv() => return,
-                _ = signals.interrupt.recv() => return,
+                // This thread serves nobody, so it may block.
+                reload(node.foundation(), tls);
+                // It never seals; a seal or a token that refused is asked once more.
+                pkcs11::forget_refusals();
+                node.try_again();
+                if let Err(error) = node.make_mounts() {
+                    tracing::error!(%error, "configured mounts");
+                }
+                node.keep_trying();
+                notify(&[NotifyState::Ready]);
             }
+            _ = pat.tick() => notify(&[NotifyState::Watchdog]),
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+        }
     }
 }
 

@@ -92,10 +92,12 @@ fn flag(verb: &Command, text: &str, words: &mut impl Iterator<Item = OsString>) 
         None => (body, None),
     };
     let mut letters = name.chars();
-    if let (Some(letter), None, None) = (letters.next(), letters.next(), value)
+    if let (Some(letter), None) = (letters.next(), letters.next())
         && verb.get_arguments().any(|arg| arg.get_short() == Some(letter))
     {
-        return Ok(format!("-{letter}").into());
+        return Ok(value
+            .map_or_else(|| format!("-{letter}"), |value| format!("-{letter}={value}"))
+            .into());
     }
     let Some(arg) = verb.get_arguments().find(|arg| arg.get_long() == Some(name)) else {
         return Err(unknown_flag(verb, text, name));

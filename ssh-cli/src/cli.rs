@@ -62,6 +62,9 @@ pub enum Verb {
     /// Compare what hosts accepted with what was issued
     #[command(subcommand)]
     Audit(command::audit::AuditCommand),
+    /// Care for the authority's seal: init, status, unseal, seal, rekey, rotate, generate-root, migrate
+    #[command(subcommand)]
+    Operator(Box<command::operator::OperatorCommand>),
     /// On a host: bake, check, why, enroll, sync, undo
     #[command(subcommand)]
     Host(Box<command::host::HostCommand>),

@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod login;
 pub mod logout;
 pub mod man;
+pub mod operator;
 pub mod revoke;
 pub mod roles;
 pub mod sign;

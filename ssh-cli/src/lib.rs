@@ -67,6 +67,7 @@ fn dispatch(words: impl IntoIterator<Item = OsString>, environment: &Environment
         Verb::Trust(args) => command::trust::run(&args, environment),
         Verb::Hosts(verb) => command::hosts::run(&verb, environment),
         Verb::Audit(verb) => command::audit::run(&verb, environment),
+        Verb::Operator(verb) => command::operator::run(&verb, environment),
         Verb::Host(verb) => command::host::run(&verb, environment),
         Verb::Breakglass(verb) => command::breakglass::run(&verb, environment),
         Verb::Completions(args) => command::completions::run(&args),

@@ -29,7 +29,10 @@ pub struct Authority {
     host: IpAddr,
     port: u16,
     tls: bool,
+    /// Whether it may come up sealed or not initialised.
+    sealed: bool,
     folder: Workdir,
+    environment: Vec<(String, String)>,
 }
 
 impl Authority {
@@ -59,7 +62,9 @@ impl Authority {
             host: Ipv4Addr::LOCALHOST.into(),
             port,
             tls: false,
+            sealed: false,
             folder,
+            environment: Vec::new(),
         }
         .started()
     }
@@ -72,12 +77,28 @@ impl Authority {
 
     /// As [`Self::serve`], in a folder that may lie on a file system of its own.
     pub fn serve_in(folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
-        Self::serve_on(Ipv4Addr::LOCALHOST.into(), free_port(), folder, change, config)
+        Self::serve_on(Ipv4Addr::LOCALHOST.into(), free_port(), folder, change, config).started()
+    }
+
+    /// As [`Self::serve`], for a server that comes up in whatever state its seal leaves it in, now and at each start.
+    pub fn serve_sealed(change: impl FnOnce(&Path), config: &str) -> Self {
+        let mut authority = Self::serve_on(Ipv4Addr::LOCALHOST.into(), free_port(), Workdir::new(), change, config);
+        authority.sealed = true;
+        authority.started()
     }
 
     /// As [`Self::serve`], where the hosts of a network reach it.
     pub fn serve_hosts(network: &Network, change: impl FnOnce(&Path), config: &str) -> Self {
-        Self::serve_on(network.address().into(), 8200, Workdir::new(), change, config)
+        Self::serve_on(network.address().into(), 8200, Workdir::new(), change, config).started()
+    }
+
+    /// As [`Self::serve_sealed`], with variables in its environment.
+    pub fn serve_sealed_with(change: impl FnOnce(&Path), config: &str, environment: &[(&str, &str)]) -> Self {
+        let mut authority = Self::serve_on(Ipv4Addr::LOCALHOST.into(), free_port(), Workdir::new(), change, config);
+        authority.sealed = true;
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        authority.environment = environment.iter().map(owned).collect();
+        authority.started()
     }
 
     fn serve_on(host: IpAddr, port: u16, folder: Workdir, change: impl FnOnce(&Path), config: &str) -> Self {
@@ -98,9 +119,10 @@ impl Authority {
             host,
             port,
             tls: true,
+            sealed: false,
             folder,
+            environment: Vec::new(),
         }
-        .started()
     }
 
     /// Logs in as a CI job and gives its token.
@@ -118,6 +140,13 @@ impl Authority {
         self
     }
 
+    /// Edits `signet.toml`, for the next start.
+    pub fn reconfigure(&self, edit: impl FnOnce(String) -> String) {
+        let path = self.folder.path().join("signet.toml");
+        let text = std::fs::read_to_string(&path).expect("signet.toml");
+        write(&path, &edit(text));
+    }
+
     /// Starts the authority, again if it ran before, and waits until it answers.
     pub fn start(&mut self) {
         let mut child = self.spawn();
@@ -126,9 +155,19 @@ impl Authority {
             if let Some(status) = child.try_wait().expect("its state") {
                 panic!("signet-ca ended at once ({status}):\n{}", self.log());
             }
-            api.try_get("sys/health").filter(|answer| answer.status == 200)
+            api.try_get("sys/health")
+                .filter(|answer| self.sealed || answer.status == 200)
         });
         self.child = Some(child);
+    }
+
+    /// Starts the authority, which must end by itself, and gives what it printed meanwhile.
+    pub fn fails_to_start(&mut self) -> String {
+        let before = self.log().len();
+        let mut child = self.spawn();
+        let status = until("signet-ca to end", || child.try_wait().expect("its state"));
+        assert!(!status.success(), "it ended well:\n{}", self.log());
+        self.log().split_off(before)
     }
 
     /// Starts the authority and measures how long it takes to its first answer, asking without pause.
@@ -156,6 +195,7 @@ impl Authority {
         Command::new(ours("signet-ca"))
             .args(&self.start)
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)

@@ -68,7 +68,8 @@ impl Host {
         host.make_host_keys();
         if tree.openssh() >= (9, 8) {
             // A test that knocks with wrong keys would shut out the next test's right one for 15 s and more.
-            host.write("/etc/ssh/sshd_config.d/99-tests.conf", "PerSourcePenalties no\n");
+            let main = host.read("/etc/ssh/sshd_config");
+            host.write("/etc/ssh/sshd_config", &format!("{main}PerSourcePenalties no\n"));
         }
         host
     }
@@ -181,12 +182,17 @@ impl Host {
     pub fn start_sshd(&self) {
         let started = self.run(&["/usr/sbin/sshd"]);
         assert_eq!(started.code, Some(0), "sshd on {}: {}", self.name, started.stderr);
+        self.await_sshd();
+    }
+
+    /// Waits until sshd listens, as after a reload, in which it takes its port away for a moment.
+    pub fn await_sshd(&self) {
         until("the host's sshd to listen", || {
             TcpStream::connect((self.address, 22)).ok().map(drop)
         });
     }
 
-    /// Ends sshd and every session it holds.
+    /// Ends sshd and every session it holds, and waits until the port is free for the next one.
     pub fn stop_sshd(&self) {
         // It is no error that none runs.
         self.run(&["pkill", "-9", "-x", "sshd|sshd-session|sshd-auth"]);
@@ -194,11 +200,21 @@ impl Host {
         if pid_file.exists() {
             std::fs::remove_file(pid_file).expect("sshd's pid file");
         }
+        // The kernel takes its time to close a killed process's port.
+        until("the host's sshd to be gone", || {
+            TcpStream::connect((self.address, 22)).is_err().then_some(())
+        });
     }
 
     /// Ends whatever process of the host has this name, as a power cut would.
     pub fn kill(&self, program: &str) {
         self.run(&["pkill", "-9", "-x", program]);
+    }
+
+    /// What an image does when a machine starts from it: host keys of its own, as cloud-init makes them, then sshd.
+    pub fn first_boot(&self) {
+        self.make_host_keys();
+        self.start_sshd();
     }
 
     /// The public line of the host's Ed25519 key.

@@ -7,7 +7,7 @@ use crate::process::{environment, output, run, succeeds};
 use crate::report::line;
 
 /// A program and the Debian package that brings it.
-type Need = (&'static str, &'static str);
+pub(crate) type Need = (&'static str, &'static str);
 
 /// What the end-to-end tests and the demo start.
 pub(crate) const OPENSSH: &[Need] = &[
@@ -26,6 +26,9 @@ pub(crate) const NAMESPACES: &[Need] = &[
     ("ansible-playbook", "ansible-core"),
     ("openssl", "openssl"),
 ];
+
+/// A token in software, and the spy that counts what is asked of it.
+pub(crate) const TOKENS: &[Need] = &[("softhsm2-util", "softhsm2"), ("pkcs11-tool", "opensc")];
 
 /// What compiles the C and C++ parts of the build (aws-lc, SQLite, libFuzzer).
 pub(crate) const COMPILERS: &[Need] = &[("cc", "gcc libc6-dev"), ("c++", "g++"), ("make", "make")];

@@ -7,6 +7,7 @@ mod fuzz;
 mod host_binary;
 mod machine;
 mod process;
+mod python;
 mod report;
 mod suite;
 mod trees;

@@ -4,8 +4,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use crate::host_binary;
-use crate::machine::{COMPILERS, NAMESPACES, OPENSSH, has_cargo_command, provide};
+use crate::machine::{COMPILERS, NAMESPACES, OPENSSH, TOKENS, has_cargo_command, provide};
 use crate::process::{command, run as run_command};
+use crate::python::PYTHON;
 use crate::report::{line, step};
 use crate::trees::{Trees, is_root};
 
@@ -19,8 +20,9 @@ const FUZZ_SECONDS: u32 = 5;
 pub(crate) fn run() -> crate::Chore {
     step("programs", || {
         let of_root: &[_] = if is_root() { NAMESPACES } else { &[] };
-        provide(&[COMPILERS, OPENSSH, of_root])
+        provide(&[COMPILERS, OPENSSH, TOKENS, PYTHON, of_root])
     })?;
+    step("Python packages", crate::python::provide)?;
     let trees = Trees::begin();
     step("format", || run_command(&["cargo", "fmt", "--all", "--check"]))?;
     step("licences, sources and banned crates", deny)?;

@@ -31,7 +31,7 @@ build {
 
   # Looks for keys and traces that an image must not carry. A finding fails the build.
   provisioner "shell" {
-    inline = ["${var.root} /usr/local/bin/signet host scan"]
+    inline = ["${var.root} /usr/local/bin/signet host scan -bill=/usr/local/share/signet/bill-of-trust.json"]
   }
 
   provisioner "file" {

@@ -106,6 +106,14 @@ impl Fields {
     }
 }
 
+/// Exponent and modulus of an RSA key, big-endian and without leading zeros.
+#[must_use]
+pub fn rsa_numbers(key: &SubjectKey) -> Option<(Vec<u8>, Vec<u8>)> {
+    let KeyKind::Rsa { .. } = key.kind() else { return None };
+    let fields = Fields::of(key)?;
+    Some((positive(&fields.first).to_vec(), positive(&fields.last).to_vec()))
+}
+
 /// An mpint's digits without the zero that keeps it positive.
 fn positive(number: &[u8]) -> &[u8] {
     number.strip_prefix(&[0]).unwrap_or(number)

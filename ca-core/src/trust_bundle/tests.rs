@@ -51,7 +51,7 @@ fn sign(signer: &SoftwareSigner, bundle: &TrustBundle) -> String {
 }
 
 fn open(signer: &SoftwareSigner, text: &str) -> Result<VerifiedBundle, BundleError> {
-    VerifiedBundle::open(text, &[signer.public_key().clone()], NOW, 0)
+    VerifiedBundle::open(text, &[signer.public_key().clone()], "ssh", NOW, 0)
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_key_among_several_that_are_believed_is_enough() {
     let (old, new) = (key(CaKeyType::Ed25519), key(CaKeyType::Ed25519));
     let text = sign(&new, &bundle(&new));
     let pinned = [old.public_key().clone(), new.public_key().clone()];
-    assert!(VerifiedBundle::open(&text, &pinned, NOW, 0).is_ok());
+    assert!(VerifiedBundle::open(&text, &pinned, "ssh", NOW, 0).is_ok());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn what_is_signed_by_another_key_or_for_another_use_is_refused() {
         })
     );
     assert!(matches!(
-        VerifiedBundle::open(&sign(&signer, &bundle), &[], NOW, 0),
+        VerifiedBundle::open(&sign(&signer, &bundle), &[], "ssh", NOW, 0),
         Err(BundleError::Foreign { .. })
     ));
     let elsewhere = sign_text(&signer, "login.signet", &bundle.signed_text().unwrap());
@@ -251,7 +251,16 @@ fn a_host_takes_no_old_bundle_and_keeps_the_one_it_holds() {
         ("a clock that starts in 1970", at(0), 0, None),
     ];
     for (name, now, newest, error) in rows {
-        assert_eq!(VerifiedBundle::open(&text, &pinned, now, newest).err(), error, "{name}");
+        assert_eq!(
+            VerifiedBundle::open(&text, &pinned, "ssh", now, newest).err(),
+            error,
+            "{name}"
+        );
     }
+    let other = VerifiedBundle::open(&text, &pinned, "infra", NOW, 8).unwrap_err();
+    assert_eq!(
+        other.to_string(),
+        "it is for the mount `ssh`, and this host follows `infra`"
+    );
     assert!(VerifiedBundle::open_held(&text, &pinned).is_ok());
 }

@@ -8,14 +8,16 @@ use signet_core::signer::CaKeyType;
 use signet_core::sshsig::LoginAddress;
 use signet_core::toml_reader::TableReader;
 
-use super::{Auth, Config, Hosts, Limits, Listen, MountConfig, Rotation, SYSTEM_TTL_SECS, SealConfig, Tls};
+use super::{
+    Auth, CaKeyConfig, Config, Hosts, Limits, Listen, MountConfig, Rotation, SYSTEM_TTL_SECS, SealConfig, Tls,
+};
 
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8200);
 
 pub(super) fn config(top: &TableReader<'_>, base: &Path) -> Config {
     let data = base.join(top.required("data").unwrap_or_default());
+    let name = top.string("name").unwrap_or_else(|| "signet".to_owned());
     Config {
-        name: top.string("name").unwrap_or_else(|| "signet".to_owned()),
         addresses: addresses(top),
         node: NodeId(
             top.number("node", 0..=65_535)
@@ -25,9 +27,10 @@ pub(super) fn config(top: &TableReader<'_>, base: &Path) -> Config {
         policies: top.string("policies").map(|folder| base.join(folder)),
         listen: listen(top),
         tls: tls(top, base),
-        seal: SealConfig::read(top, base, &data),
+        seal: SealConfig::read(top, base, &data, &name),
         data,
-        mounts: mounts(top),
+        name,
+        mounts: mounts(top, base),
         sinks: sinks(top, base),
         limits: Limits::read(top),
         strict_empty_principals: top
@@ -93,10 +96,10 @@ fn tls(top: &TableReader<'_>, base: &Path) -> Tls {
     }
 }
 
-fn mounts(top: &TableReader<'_>) -> Vec<MountConfig> {
+fn mounts(top: &TableReader<'_>, base: &Path) -> Vec<MountConfig> {
     let mut mounts: Vec<MountConfig> = Vec::new();
     for section in top.tables("mount") {
-        let mount = mount(&section);
+        let mount = mount(&section, base);
         if mounts
             .iter()
             .any(|other| crate::mounts::overlap(&other.path, &mount.path))
@@ -108,7 +111,7 @@ fn mounts(top: &TableReader<'_>) -> Vec<MountConfig> {
     mounts
 }
 
-fn mount(section: &TableReader<'_>) -> MountConfig {
+fn mount(section: &TableReader<'_>, base: &Path) -> MountConfig {
     let path = section
         .required("path")
         .unwrap_or_default()
@@ -131,8 +134,16 @@ fn mount(section: &TableReader<'_>) -> MountConfig {
             format!("`default_ttl` is {default_ttl} s, more than `max_ttl`, {max_ttl} s"),
         );
     }
+    let ca_key = section.table("ca_key").map(|key| CaKeyConfig::read(&key, base));
+    if ca_key.is_some() && section.has("ca_key_type") {
+        section.wrong(
+            "ca_key_type",
+            "give `ca_key_type` for a key in the store or `ca_key`, not both",
+        );
+    }
     MountConfig {
         path,
+        ca_key,
         description: section.string("description").unwrap_or_default(),
         ca_key_type: section.string("ca_key_type").and_then(|word| {
             let parsed = CaKeyType::parse(&word, 0);

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use signet_core::toml_reader::TableReader;
 
+use super::AwsConfig;
+use super::Pkcs11Seal;
 use crate::seal::SealKind;
 use crate::seal::passphrase::Source;
 
@@ -34,6 +36,10 @@ pub enum SealSettings {
         /// Where it comes from.
         source: Source,
     },
+    /// A key in AWS KMS.
+    AwsKms(AwsConfig),
+    /// A key on a PKCS#11 token.
+    Pkcs11(Pkcs11Seal),
 }
 
 impl SealSettings {
@@ -44,6 +50,8 @@ impl SealSettings {
             Self::KeyFile { .. } => SealKind::KeyFile,
             Self::Shamir => SealKind::Shamir,
             Self::Passphrase { .. } => SealKind::Passphrase,
+            Self::AwsKms(_) => SealKind::AwsKms,
+            Self::Pkcs11(_) => SealKind::Pkcs11,
         }
     }
 }
@@ -60,31 +68,35 @@ impl SealConfig {
         }
     }
 
-    pub(super) fn read(top: &TableReader<'_>, base: &Path, data: &Path) -> Self {
+    pub(super) fn read(top: &TableReader<'_>, base: &Path, data: &Path, server: &str) -> Self {
         let Some(section) = top.table("seal") else {
             return Self::in_data(data);
         };
         Self {
-            current: settings(&section, base, data),
+            current: settings(&section, base, data, server),
             previous: section
                 .table("previous")
-                .map(|previous| settings(&previous, base, data)),
+                .map(|previous| settings(&previous, base, data, server)),
         }
     }
 }
 
-fn settings(section: &TableReader<'_>, base: &Path, data: &Path) -> SealSettings {
+fn settings(section: &TableReader<'_>, base: &Path, data: &Path, server: &str) -> SealSettings {
     let kinds = [
         (SealKind::KeyFile.as_str(), SealKind::KeyFile),
         (SealKind::Shamir.as_str(), SealKind::Shamir),
         (SealKind::Passphrase.as_str(), SealKind::Passphrase),
+        (SealKind::AwsKms.as_str(), SealKind::AwsKms),
+        (SealKind::Pkcs11.as_str(), SealKind::Pkcs11),
     ];
     match section.word("type", &kinds).unwrap_or(SealKind::KeyFile) {
         SealKind::Shamir => SealSettings::Shamir,
         SealKind::Passphrase => SealSettings::Passphrase {
             source: source(section, base),
         },
-        SealKind::KeyFile | SealKind::AwsKms | SealKind::Pkcs11 | SealKind::Kmip => SealSettings::KeyFile {
+        SealKind::AwsKms => SealSettings::AwsKms(AwsConfig::read_seal(section, server)),
+        SealKind::Pkcs11 => SealSettings::Pkcs11(Pkcs11Seal::read(section, base)),
+        SealKind::KeyFile | SealKind::Kmip => SealSettings::KeyFile {
             path: section
                 .string("path")
                 .map_or_else(|| data.join(KEY_FILE), |path| base.join(path)),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, SealSettings, Tls};
+use super::{CaKeyConfig, Config, PinSource, SealSettings, Tls, TokenName, WrapMechanism};
 use crate::seal::passphrase::Source;
 
 const WHOLE: &str = r#"
@@ -157,5 +157,72 @@ fn each_seal_is_read_with_its_own_keys_and_the_one_before_it() {
     ] {
         let mistakes = parse(&format!("data = \"/d\"\n[seal]\n{wrong}\n")).unwrap_err();
         assert!(mistakes.contains(about), "{mistakes}");
+    }
+}
+
+#[test]
+fn keys_on_a_token_are_read_and_their_mistakes_told() {
+    let head = "data = \"d\"\naddresses = [\"https://a\"]\n";
+    let seal =
+        |keys: &str| format!("{head}[seal]\ntype = \"pkcs11\"\nkey_label = \"seal\"\nmodule = \"/m.so\"\n{keys}");
+    let config = parse(&seal(
+        "token_label = \"signet\"\npin_credential = \"hsm-pin\"\nmechanism = \"rsa-oaep\"\ntimeout = \"5s\"\n",
+    ))
+    .unwrap();
+    let SealSettings::Pkcs11(read) = config.seal.current else {
+        panic!("{:?}", config.seal)
+    };
+    assert_eq!(read.mechanism, Some(WrapMechanism::RsaOaep));
+    assert_eq!(read.key.token.token, TokenName::Label("signet".to_owned()));
+    assert_eq!(read.key.token.pin, PinSource::Credential("hsm-pin".to_owned()));
+    assert_eq!((read.key.create, read.key.token.timeout.as_secs()), (false, 5));
+
+    let mount = |keys: &str| format!("{head}[[mount]]\npath = \"ssh\"\nca_key = {{ type = \"pkcs11\", {keys} }}\n");
+    let whole = "module = \"m.so\", slot = 3, pin_file = \"pin\", key_label = \"ca\", key_type = \"ec\", key_bits = 384, create = true";
+    let config = parse(&mount(whole)).unwrap();
+    let Some(CaKeyConfig::Pkcs11 { key, key_type }) = &config.mounts[0].ca_key else {
+        panic!("{:?}", config.mounts)
+    };
+    assert_eq!(*key_type, signet_core::signer::CaKeyType::EcdsaP384);
+    assert_eq!(key.token.token, TokenName::Slot(3));
+    assert_eq!(key.token.module, Path::new("/etc/signet/m.so"));
+    assert_eq!(key.token.pin, PinSource::File("/etc/signet/pin".into()));
+    assert!(key.create);
+
+    let good = "token_label = \"signet\"\npin_file = \"pin\"\n";
+    for (text, told) in [
+        (seal("pin_file = \"pin\"\n"), "`token_label` or `slot` is missing"),
+        (
+            seal("token_label = \"t\"\n"),
+            "`pin_file` or `pin_credential` is missing",
+        ),
+        (
+            seal(&format!("{good}slot = 1\n")),
+            "give `token_label` or `slot`, not both",
+        ),
+        (
+            seal(&format!("{good}pin_credential = \"x\"\n")),
+            "give `pin_file` or `pin_credential`, not both",
+        ),
+        (
+            seal(&format!("{good}pin = \"1234\"\n")),
+            "a PIN does not belong into signet.toml",
+        ),
+        (seal(&format!("{good}mechanism = \"des\"\n")), "mechanism"),
+        (seal(&format!("{good}sessions = 0\n")), "sessions"),
+        (seal(&format!("{good}key_labl = \"x\"\n")), "key_labl"),
+        (mount(&whole.replace("\"ec\"", "\"dsa\"")), "unknown key type"),
+        (
+            mount(&whole.replace(", key_type = \"ec\"", "")),
+            "`key_type` is missing",
+        ),
+        (
+            mount(whole).replace("path = \"ssh\"", "path = \"ssh\"\nca_key_type = \"ed25519\""),
+            "not both",
+        ),
+    ] {
+        let mistakes = parse(&text).unwrap_err();
+        assert!(mistakes.contains(told), "{told}:\n{mistakes}");
+        assert!(!mistakes.contains("1234"), "{mistakes}");
     }
 }

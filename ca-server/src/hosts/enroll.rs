@@ -147,7 +147,7 @@ pub async fn enroll(
     let key = door.enroll(request, evidence.method, evidence.text, at.now)?;
     // 2. The identity, and what hosts.toml gives to it.
     if evidence.method == "ec2" {
-        watch_region_certificates(at.authority, at.now);
+        watch_region_certificates(&at.authority.foundation, at.now);
     }
     let proven = evidence::prove(at.authority, evidence, at.now)
         .await

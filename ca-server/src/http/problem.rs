@@ -94,11 +94,14 @@ pub enum Problem {
         /// The text.
         text: String,
     },
-    /// There is no authority to ask.
+    /// The seal is closed, so there is no authority to ask.
     Sealed {
-        /// `sealed` or `not-initialized`.
-        code: &'static str,
         /// What it waits for.
+        reason: String,
+    },
+    /// Nobody has initialised the server.
+    NotInitialised {
+        /// What to do.
         reason: String,
     },
     /// A fault of ours; the chain of causes goes to the log only.
@@ -151,15 +154,13 @@ impl Problem {
     #[must_use]
     pub fn sealed(node: &Node) -> Self {
         let summary = node.summary();
-        Self::Sealed {
-            code: if summary.initialised {
-                "sealed"
-            } else {
-                "not-initialized"
-            },
-            reason: summary
-                .closed
-                .map_or_else(|| "it is being opened".to_owned(), |closed| closed.reason()),
+        let reason = summary
+            .closed
+            .map_or_else(|| "it is being opened".to_owned(), |closed| closed.reason());
+        if summary.initialised {
+            Self::Sealed { reason }
+        } else {
+            Self::NotInitialised { reason }
         }
     }
 
@@ -237,7 +238,12 @@ impl Problem {
                 "the ledger cannot be written, so nothing was issued or changed".to_owned(),
             ),
             Self::Unavailable { code, text } => (StatusCode::SERVICE_UNAVAILABLE, *code, text.clone()),
-            Self::Sealed { code, .. } => (StatusCode::SERVICE_UNAVAILABLE, *code, "Vault is sealed".to_owned()),
+            Self::Sealed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "sealed", "Vault is sealed".to_owned()),
+            Self::NotInitialised { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-initialized",
+                "Vault is sealed".to_owned(),
+            ),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", wrapped("internal error")),
         };
         let mut texts = if text.is_empty() { Vec::new() } else { vec![text] };
@@ -262,7 +268,7 @@ impl Problem {
     fn reason(&self) -> Option<String> {
         match self {
             Self::Denied(denial) => Some(denial.to_string()),
-            Self::Sealed { reason, .. } => Some(reason.clone()),
+            Self::Sealed { reason } | Self::NotInitialised { reason } => Some(reason.clone()),
             _ => None,
         }
     }
@@ -452,15 +458,15 @@ impl From<TokenError> for Problem {
 
 impl From<ShareError> for Problem {
     fn from(error: ShareError) -> Self {
-        let code = match error {
-            ShareError::Spec { .. } => "share-numbers-invalid",
-            ShareError::NotAShare | ShareError::Checksum | ShareError::TooFew => "share-invalid",
-            ShareError::OtherSet => "share-of-another-set",
-            ShareError::Duplicate { .. } => "share-duplicate",
-            ShareError::DoNotOpen => "shares-do-not-open",
-            ShareError::Random(error) => return Self::internal(&error),
-        };
-        Self::refused(code, error.to_string())
+        let text = error.to_string();
+        match error {
+            ShareError::Spec { .. } => Self::refused("share-numbers-invalid", text),
+            ShareError::NotAShare | ShareError::Checksum | ShareError::TooFew => Self::refused("share-invalid", text),
+            ShareError::OtherSet => Self::refused("share-of-another-set", text),
+            ShareError::Duplicate { .. } => Self::refused("share-duplicate", text),
+            ShareError::DoNotOpen => Self::refused("shares-do-not-open", text),
+            ShareError::Random(error) => Self::internal(&error),
+        }
     }
 }
 
@@ -469,14 +475,13 @@ impl From<CustodyError> for Problem {
         match error {
             CustodyError::Share(error) => error.into(),
             CustodyError::AlreadyInitialised => Self::refused("already-initialized", error.to_string()),
-            CustodyError::Uninitialised => Self::Sealed {
-                code: "not-initialized",
+            CustodyError::Uninitialised => Self::NotInitialised {
                 reason: error.to_string(),
             },
             CustodyError::NoRecoveryKeys => Self::refused("no-recovery-keys", error.to_string()),
             CustodyError::NotForShamir => Self::refused("not-for-this-seal", error.to_string()),
             CustodyError::NothingPending => Self::refused("nothing-in-progress", error.to_string()),
-            CustodyError::Seal(SealError::Unavailable { .. }) => {
+            CustodyError::Seal(SealError::Unavailable { .. } | SealError::Refused { .. } | SealError::Setup { .. }) => {
                 Self::unavailable("seal-unavailable", error.to_string())
             }
             CustodyError::SealLost
@@ -506,17 +511,18 @@ impl From<RecipientError> for Problem {
 impl From<LifeError> for Problem {
     fn from(error: LifeError) -> Self {
         match error {
-            LifeError::NotForThisSeal => Self::refused("not-for-this-seal", error.to_string()),
-            LifeError::UnsealsItself { .. } => Self::refused("not-for-this-seal", error.to_string()),
+            LifeError::NotForThisSeal | LifeError::UnsealsItself { .. } => {
+                Self::refused("not-for-this-seal", error.to_string())
+            }
             LifeError::MigrationWaits => Self::refused("migration-waits", error.to_string()),
-            LifeError::NoMigration => Self::refused("nothing-in-progress", error.to_string()),
             LifeError::InProgress { .. } => Self::refused("already-in-progress", error.to_string()),
-            LifeError::NotInProgress { .. } => Self::refused("nothing-in-progress", error.to_string()),
+            LifeError::NoMigration | LifeError::NotInProgress { .. } => {
+                Self::refused("nothing-in-progress", error.to_string())
+            }
             LifeError::Nonce { .. } => Self::refused("nonce-wrong", error.to_string()),
             LifeError::Otp { .. } => Self::refused("otp-invalid", error.to_string()),
-            LifeError::Custody(error) => error.into(),
-            LifeError::Open(OpenError::Sealed { reason }) => Self::Sealed { code: "sealed", reason },
-            LifeError::Open(OpenError::Custody(error)) => error.into(),
+            LifeError::Open(OpenError::Sealed { reason }) => Self::Sealed { reason },
+            LifeError::Custody(error) | LifeError::Open(OpenError::Custody(error)) => error.into(),
             LifeError::Open(error) => Self::internal(&error),
             LifeError::Share(error) => error.into(),
             LifeError::Recipients(error) => error.into(),

@@ -238,7 +238,7 @@ impl Mount {
         let key_change = self.keyring.seal(Table::CaKeys, &self.key_row(&id), &key.to_row()?)?;
         let mut about = About::new(id, name.to_owned(), state, now);
         about.successor = state == State::Staged;
-        let signer = key.into_signer();
+        let signer = key.signer();
         let issuer = Arc::new(Issuer { about, signer });
         let mut next = self.issuers();
         for other in &next {
@@ -506,7 +506,7 @@ impl Mount {
             let (_, key) = keys.by_id.remove(&about.id).ok_or_else(|| damaged("CA key"))?;
             issuers.push(Arc::new(Issuer {
                 about,
-                signer: key.into_signer(),
+                signer: key.signer(),
             }));
         }
         if !keys.by_id.is_empty() || (keys.alone.is_some() && !issuers.is_empty()) {
@@ -518,7 +518,7 @@ impl Mount {
                 self.keyring.seal(Table::CaKeys, &self.key_row(&about.id), &row)?,
                 Change::Delete(Table::CaKeys, self.uuid.clone()),
             ];
-            let signer = key.into_signer();
+            let signer = key.signer();
             issuers.push(Arc::new(Issuer { about, signer }));
             let all = [vec![self.issuers_change(&issuers)?], changes].concat();
             self.keyring.store().apply(all).wait()?;

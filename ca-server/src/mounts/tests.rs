@@ -26,6 +26,7 @@ fn config(path: &str) -> MountConfig {
     MountConfig {
         path: path.into(),
         description: "d".into(),
+        ca_key: None,
         ca_key_type: None,
         default_ttl: 60,
         max_ttl: 120,

@@ -55,6 +55,8 @@ pub(super) struct Session {
     verify: bool,
     stage: Stage,
     started: Instant,
+    /// The accessor of the token that started it: who comes with it again means this one.
+    starter: Option<String>,
 }
 
 #[derive(Debug)]
@@ -187,6 +189,7 @@ impl Node {
                 recipients,
             },
             started: Instant::now(),
+            starter: actor.accessor().map(str::to_owned),
         };
         let status = session.status();
         *slot = Some(session);
@@ -246,7 +249,8 @@ impl Node {
     pub fn rekey_cancel(&self, target: Target, nonce: &str, actor: &Actor) -> Result<(), LifeError> {
         let mut slot = lock(self.slot(target));
         let Some(session) = slot.as_ref() else { return Ok(()) };
-        let unnamed = nonce.is_empty() && session.started.elapsed() >= NONCE_NEEDED;
+        let its_own = session.starter.is_some() && session.starter.as_deref() == actor.accessor();
+        let unnamed = nonce.is_empty() && (its_own || session.started.elapsed() >= NONCE_NEEDED);
         if nonce != session.nonce && !unnamed {
             return Err(LifeError::Nonce { what: WHAT });
         }
@@ -378,13 +382,19 @@ impl Node {
         let Some(shares) = pot.add(Share::parse(share)?, from)? else {
             return Ok(false);
         };
-        let recovery = recovery.clone();
-        if let Some(recovery) = &recovery {
-            Custody::prove_recovery(recovery, &shares)?;
+        let (recovery, actor) = (recovery.clone(), Actor::Address(from));
+        let proved = match &recovery {
+            Some(recovery) => Custody::prove_recovery(recovery, &shares),
+            None => self.custody.prove_pending(&shares),
+        };
+        if let Err(error) = proved {
+            let event = self
+                .event(EventKind::RekeyFailed, &actor)
+                .text("target", target.as_str());
+            self.record(event.text("reason", &error.to_string()))?;
+            return Err(error.into());
         }
-        let event = self
-            .event(EventKind::Rekey, &Actor::Address(from))
-            .text("target", target.as_str());
+        let event = self.event(EventKind::Rekey, &actor).text("target", target.as_str());
         self.record(event.text("stage", "verified"))?;
         match recovery {
             None => self.custody.verify_rekey(&authority.keyring, &shares, self.now())?,
@@ -432,6 +442,7 @@ impl Node {
                 recovery: None,
             },
             started: Instant::now(),
+            starter: None,
         });
         Ok(())
     }

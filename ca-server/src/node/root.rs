@@ -31,6 +31,8 @@ pub(super) struct Session {
     required: u8,
     pot: SharePot,
     started: Instant,
+    /// The accessor of the token that started it: who comes with it again means this one.
+    starter: Option<String>,
 }
 
 /// How an undertaking stands.
@@ -133,6 +135,7 @@ impl Node {
             required: set.t,
             pot: SharePot::new(set),
             started: Instant::now(),
+            starter: actor.accessor().map(str::to_owned),
         };
         let status = RootStatus {
             nonce: session.nonce.clone(),
@@ -151,7 +154,8 @@ impl Node {
     pub fn root_cancel(&self, nonce: &str, actor: &Actor) -> Result<(), LifeError> {
         let mut slot = lock(&self.root);
         let Some(session) = slot.as_ref() else { return Ok(()) };
-        let unnamed = nonce.is_empty() && session.started.elapsed() >= NONCE_NEEDED;
+        let its_own = session.starter.is_some() && session.starter.as_deref() == actor.accessor();
+        let unnamed = nonce.is_empty() && (its_own || session.started.elapsed() >= NONCE_NEEDED);
         if nonce != session.nonce && !unnamed {
             return Err(LifeError::Nonce { what: WHAT });
         }

@@ -92,6 +92,7 @@ async fn one_more_among_a_million_is_revoked_at_once_and_outlives_a_restart() {
         path: "ssh".to_owned(),
         description: String::new(),
         ca_key_type: None,
+        ca_key: None,
         default_ttl: 60,
         max_ttl: 60,
     };

@@ -57,6 +57,7 @@ impl Seal for KeyFileSeal {
 }
 
 /// A file that is not there may be on a disk that comes later; everything else needs somebody's hand.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn seal_error(error: KeyFileError) -> SealError {
     let kind = SealKind::KeyFile;
     let reason = crate::command::chain(&error);

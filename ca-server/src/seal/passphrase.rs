@@ -74,6 +74,17 @@ impl PassphraseSeal {
         Self { source, cost: COST }
     }
 
+    /// One that costs nothing to try.
+    #[cfg(test)]
+    pub(crate) const fn cheap(source: Source) -> Self {
+        let cost = Cost {
+            memory_kib: 64,
+            passes: 1,
+            lanes: 1,
+        };
+        Self { source, cost }
+    }
+
     fn read(&self, prompt: &str) -> Result<Zeroizing<String>, SealError> {
         let text = match &self.source {
             Source::Credential(name) => credential(name)?,
@@ -220,14 +231,7 @@ mod tests {
     fn seal_of(path: &Path, text: &str) -> PassphraseSeal {
         std::fs::write(path, text).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        PassphraseSeal {
-            source: Source::File(path.to_owned()),
-            cost: Cost {
-                memory_kib: 64,
-                passes: 1,
-                lanes: 1,
-            },
-        }
+        PassphraseSeal::cheap(Source::File(path.to_owned()))
     }
 
     #[test]

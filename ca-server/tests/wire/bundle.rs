@@ -34,7 +34,7 @@ async fn bundle(desk: &Desk, newest: u64) -> VerifiedBundle {
     let answer = get(desk, "trust-bundle").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     let pinned = [bundle_key(desk).await];
-    VerifiedBundle::open(&answer.text, &pinned, desk.clock.now(), newest).unwrap()
+    VerifiedBundle::open(&answer.text, &pinned, MOUNT, desk.clock.now(), newest).unwrap()
 }
 
 async fn revoke(desk: &Desk, serial: &str) {

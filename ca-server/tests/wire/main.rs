@@ -10,6 +10,7 @@
 
 mod bundle;
 mod certificates;
+mod custody;
 mod desk;
 mod guards;
 mod host_reports;

@@ -88,7 +88,7 @@ impl Snapshot {
     }
 
     /// Puts everything back, sshd's configuration first so that it never names a file that is gone; what was not there is
-    /// removed. With `keep_main` the main configuration file stays as it is.
+    /// removed. With `keep_main` the main configuration file stays as it is, but for the line end that bake gave it.
     ///
     /// # Errors
     /// The first [`FileError`], after everything was tried.
@@ -103,7 +103,14 @@ impl Snapshot {
         for inside in paths {
             let path = config_text::outside(layout, &inside);
             let result = match self.files.get(&inside) {
-                _ if keep_main && inside == main => Ok(false),
+                // Its blocks are gone already; a last line that had no end before them has one now.
+                Some((mode, bytes)) if keep_main && inside == main => match files::read(&path) {
+                    Ok(Some(now)) if now.strip_suffix(b"\n") == Some(bytes.as_slice()) => {
+                        files.put(&path, bytes, *mode)
+                    }
+                    Ok(_) => Ok(false),
+                    Err(error) => Err(error),
+                },
                 Some((mode, bytes)) => path
                     .parent()
                     .map_or(Ok(()), |folder| files.folder_if_missing(folder))

@@ -23,6 +23,7 @@ use super::layout::{BREAKGLASS_ACCOUNT, Layout};
 use super::proof::{self, Check, ProofError};
 use super::settings::{HostSettings, SettingsError};
 use super::sshd::{Reload, Sshd, SshdError, SshdVersion, unit_options};
+use super::state::State;
 
 /// Where the trust comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +137,9 @@ pub enum BakeError {
     /// The proof found something.
     #[error("the proof failed, everything was put back: {}", .0.join("; "))]
     Disproved(Vec<String>),
+    /// sshd runs on with what it has read before.
+    #[error("sshd does not take over what was baked; everything was put back")]
+    Reload(#[source] SshdError),
     /// It failed, and what was there could not be put back.
     #[error("{failed}; and what was there could not be put back")]
     NotRestored {
@@ -206,7 +210,6 @@ pub fn bake(files: &Files, layout: &Layout, order: &Order, now: UnixTime) -> Res
             },
         });
     }
-    baked.reload = sshd.reload(order.sshd_pid).map_err(BakeError::Sshd)?;
     Ok(baked)
 }
 
@@ -261,7 +264,11 @@ fn steps(
         }
         None => baked.changed.extend(apply::apply_trust(files, layout, &checked.trust)?),
     }
-    if checked.bundle.is_none() && !order.bundle_keys.is_empty() {
+    let brings_keys = checked
+        .bundle
+        .as_ref()
+        .is_some_and(|(bundle, _)| !bundle.bundle_keys().is_empty());
+    if !brings_keys && !order.bundle_keys.is_empty() {
         let text = apply::key_file(&order.bundle_keys);
         if files.put(&layout.bundle_keys(), text.as_bytes(), PUBLIC)? {
             baked.changed.push(layout.bundle_keys());
@@ -292,6 +299,7 @@ fn steps(
             return Err(BakeError::Disproved(failed));
         }
     }
+    baked.reload = sshd.reload(order.sshd_pid).map_err(BakeError::Reload)?;
     Ok(())
 }
 
@@ -304,8 +312,13 @@ fn check(layout: &Layout, order: &Order, now: UnixTime, version: &SshdVersion) -
             if pinned.is_empty() {
                 return Err(BakeError::NoBundleKey);
             }
-            let newest = held_bundle(layout, &pinned)?.map_or(0, |(held, _)| held.bundle().version);
-            let bundle = VerifiedBundle::open(text, &pinned, now, newest).map_err(BakeError::Bundle)?;
+            let mount = &order.settings.mount;
+            let held = held_bundle(layout, &pinned)?.filter(|(held, _)| held.bundle().mount == *mount);
+            let of_held = held.map_or(0, |(held, _)| held.bundle().version);
+            // The bundle in place may be damaged; what sync has seen counts as well.
+            let seen = State::load(layout).map_or(0, |state| state.newest_of(mount));
+            let newest = of_held.max(seen);
+            let bundle = VerifiedBundle::open(text, &pinned, mount, now, newest).map_err(BakeError::Bundle)?;
             (trust_of(&bundle, order), Some((bundle, text.clone())))
         }
         Source::CaKeys { text, principals } => {

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use signet_core::subject_key::{SubjectKey, SubjectKeyError};
 use signet_core::time::UnixTime;
-use signet_core::trust_bundle::BundleError;
+use signet_core::trust_bundle::{BundleError, VerifiedBundle};
 
-use super::apply::{ApplyError, apply_bundle};
+use super::apply::{ApplyError, apply_bundle, key_file};
 use super::authority::{Admission, Authority, AuthorityError, Proof};
 use super::bundle_source::{BundleSource, Fetch, FetchError};
 use super::certificate::{HostCertificate, HostCertificateError, is_name};
@@ -15,6 +15,7 @@ use super::files::{self, FileError, Files, PUBLIC};
 use super::host_key::{HostKey, HostKeyError};
 use super::layout::Layout;
 use super::settings::{self, HostSettings};
+use super::state::State;
 use super::sync::{Held, open_new, pinned_keys};
 use crate::endpoint::Endpoint;
 
@@ -133,7 +134,7 @@ pub fn enroll(
     let authority = Authority::new(endpoint)?;
     let admission = admission(layout, settings, &authority, &key, proof)?;
     let settings = completed(settings, &admission)?;
-    let held = bundle(layout, &settings, endpoint, &admission, pin, now)?;
+    let (held, pinned) = bundle(layout, &settings, endpoint, &admission, pin, now)?;
     let host_ca = answer_key("host CA key", &admission.host_ca_key)?;
     let known = held.verified.host_ca_keys();
     if !known.is_empty() && !known.contains(&host_ca) {
@@ -148,6 +149,9 @@ pub fn enroll(
     // Everything is right; from here on only the disk can fail, and the next run goes on from whatever is there.
     settings.write(files, layout)?;
     apply_bundle(files, layout, &held.verified, &held.text, &settings.tags)?;
+    if held.verified.bundle_keys().is_empty() {
+        files.put(&layout.bundle_keys(), key_file(&pinned).as_bytes(), PUBLIC)?;
+    }
     if known.is_empty() {
         files.put(
             &layout.host_ca_keys(),
@@ -206,7 +210,7 @@ fn completed(settings: &HostSettings, admission: &Admission) -> Result<HostSetti
     })
 }
 
-/// The authority's bundle, signed by a key that this host may believe.
+/// The authority's bundle, signed by a key that this host may believe, and those keys.
 fn bundle(
     layout: &Layout,
     settings: &HostSettings,
@@ -214,7 +218,7 @@ fn bundle(
     admission: &Admission,
     pin: &Pin,
     now: UnixTime,
-) -> Result<Held, EnrollError> {
+) -> Result<(Held, Vec<SubjectKey>), EnrollError> {
     let baked = pinned_keys(layout)?;
     let pinned = match (pin, &admission.bundle_public_key) {
         (Pin::Given(keys), _) => keys.clone(),
@@ -227,9 +231,12 @@ fn bundle(
         return Err(EnrollError::NoSource);
     };
     let held = files::read_text(&layout.bundle())?;
-    let newest = held.and_then(|text| signet_core::trust_bundle::VerifiedBundle::open_held(&text, &pinned).ok());
-    let newest = newest.map_or(0, |held| held.bundle().version);
-    Ok(open_new(text, &pinned, now, newest)?)
+    let held = held.and_then(|text| VerifiedBundle::open_held(&text, &pinned).ok());
+    let of_held = held.filter(|held| held.bundle().mount == settings.mount);
+    let of_held = of_held.map_or(0, |held| held.bundle().version);
+    let seen = State::load(layout).map_or(0, |state| state.newest_of(&settings.mount));
+    let new = open_new(text, &pinned, &settings.mount, now, of_held.max(seen))?;
+    Ok((new, pinned))
 }
 
 fn is_mount(text: &str) -> bool {

@@ -125,6 +125,8 @@ struct Answers {
     root: Effective,
     ordinary: Effective,
     breakglass: Effective,
+    /// Accounts that certificates open, where a `Match` of others may hold for one of them alone.
+    accounts: Vec<(String, Effective)>,
     config: ConfigText,
     sshd: Sshd,
 }
@@ -181,10 +183,12 @@ impl Look<'_> {
         };
         match (answers(), ConfigText::read(self.layout)) {
             (Ok([root, ordinary, breakglass]), Ok(config)) => {
+                let accounts = self.matched_accounts(&sshd, &config);
                 self.effective = Some(Answers {
                     root,
                     ordinary,
                     breakglass,
+                    accounts,
                     config,
                     sshd,
                 });
@@ -202,6 +206,21 @@ impl Look<'_> {
             ),
             (_, Err(error)) => self.note("sshd", error.to_string(), "run `signet host check` as root"),
         }
+    }
+
+    /// What sshd says of each account with principals. Asking costs a run of sshd, so only where another's `Match` sets what
+    /// we set.
+    fn matched_accounts(&self, sshd: &Sshd, config: &ConfigText) -> Vec<(String, Effective)> {
+        let keywords = ["trustedusercakeys", "revokedkeys", "authorizedprincipalsfile"];
+        let is_matched = |keyword| config.foreign(keyword).any(|line| line.under.is_some());
+        if !keywords.into_iter().any(is_matched) {
+            return Vec::new();
+        }
+        let files = super::config_text::glob(&self.layout.principals(), "*");
+        let names = files.iter().filter_map(|path| path.file_name()?.to_str());
+        names
+            .filter_map(|name| Some((name.to_owned(), sshd.effective(name, SOME_ADDRESS).ok()?)))
+            .collect()
     }
 
     /// Whether sshd reads our files: the first value wins, and it may be another's.
@@ -225,6 +244,18 @@ impl Look<'_> {
                     let place = super::configure::place(&answers.sshd, &answers.config, keyword, found);
                     wrong.push(format!(
                         "for {user} `{name}` is `{found}`, not `{}` ({place})",
+                        path.display()
+                    ));
+                }
+            }
+        }
+        for (account, effective) in &answers.accounts {
+            for (keyword, name, path) in &ours {
+                let found = effective.one(keyword);
+                if Path::new(found) != path && found != answers.ordinary.one(keyword) {
+                    let place = super::configure::place(&answers.sshd, &answers.config, keyword, found);
+                    wrong.push(format!(
+                        "for `{account}` `{name}` is `{found}`, not `{}` ({place})",
                         path.display()
                     ));
                 }

@@ -20,7 +20,7 @@ const HISTORY: [&str; 9] = [
     ".sudo_as_admin_successful",
 ];
 /// Files that go, by folder and pattern.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 15] = [
     ("etc/ssh", "ssh_host_*key*"),
     ("var/lib/dhcp", "*"),
     ("var/lib/dhclient", "*"),
@@ -28,6 +28,8 @@ const FILES: [(&str, &str); 13] = [
     ("var/lib/systemd", "random-seed"),
     ("var/lib/dbus", "machine-id"),
     ("var/lib/signet-host", "state.json"),
+    ("var/lib/signet-host", "incoming-bundle"),
+    ("var/lib/signet-host", "lock"),
     ("var/log", "cloud-init*.log"),
     ("tmp", "packer*"),
     ("tmp", "script_*.sh"),
@@ -163,6 +165,9 @@ mod tests {
             "home/u/.bash_history",
             "var/lib/cloud/instances/i-1/sem/x",
             "tmp/packer-shell1",
+            "var/lib/signet-host/state.json",
+            "var/lib/signet-host/incoming-bundle",
+            "var/lib/signet-host/lock",
         ];
         let stays = [
             "etc/ssh/sshd_config",

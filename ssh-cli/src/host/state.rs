@@ -25,6 +25,9 @@ pub struct State {
     /// The newest version of the trust bundle that was verified here; `signet host check` reads it too.
     #[serde(rename = "newest_bundle_version")]
     pub newest_version: u64,
+    /// The mount that it is of: each counts for itself. Empty in the state of an older `signet`.
+    #[serde(rename = "newest_bundle_mount")]
+    pub newest_mount: String,
     /// The entity tag that came with the bundle in force.
     pub etag: Option<HeldTag>,
     /// How far the log was read.
@@ -93,6 +96,13 @@ impl State {
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The newest version of this mount's bundle that was verified here; 0 for none.
+    #[must_use]
+    pub fn newest_of(&self, mount: &str) -> u64 {
+        let is_same = self.newest_mount.is_empty() || self.newest_mount == mount;
+        if is_same { self.newest_version } else { 0 }
     }
 
     /// How many more logins fit.

@@ -106,7 +106,25 @@ codes! {
     ReportInvalid = "report-invalid",
     ReportStale = "report-stale",
     MetricsLoopbackOnly = "metrics-loopback-only",
+    Sealed = "sealed",
+    NotInitialized = "not-initialized",
+    SealUnavailable = "seal-unavailable",
+    ShareInvalid = "share-invalid",
+    ShareNumbersInvalid = "share-numbers-invalid",
+    ShareDuplicate = "share-duplicate",
+    ShareOfAnotherSet = "share-of-another-set",
+    SharesDoNotOpen = "shares-do-not-open",
+    NoRecoveryKeys = "no-recovery-keys",
+    NotForThisSeal = "not-for-this-seal",
+    MigrationWaits = "migration-waits",
+    AlreadyInProgress = "already-in-progress",
+    NothingInProgress = "nothing-in-progress",
+    NonceWrong = "nonce-wrong",
+    OtpInvalid = "otp-invalid",
+    AgeKeysInvalid = "age-keys-invalid",
     LedgerUnavailable = "ledger-unavailable",
+    SignerBusy = "signer-busy",
+    SignerUnavailable = "signer-unavailable",
     Internal = "internal",
 }
 
@@ -118,10 +136,15 @@ impl ServerCode {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,
             Self::RateLimited
             | Self::LedgerUnavailable
+            | Self::SignerBusy
+            | Self::SignerUnavailable
             | Self::TooManyTokens
             | Self::LoginUnavailable
-            | Self::HostBusy => Exit::Later,
+            | Self::HostBusy
+            | Self::Sealed
+            | Self::SealUnavailable => Exit::Later,
             Self::Internal
+            | Self::NotInitialized
             | Self::CaKeyMissing
             | Self::NoSuchMount
             | Self::NoSuchPath
@@ -192,12 +215,26 @@ impl ServerCode {
             | Self::HostTokenRefused
             | Self::ReportInvalid
             | Self::ReportStale
-            | Self::MetricsLoopbackOnly => Exit::Refused,
+            | Self::MetricsLoopbackOnly
+            | Self::ShareInvalid
+            | Self::ShareNumbersInvalid
+            | Self::ShareDuplicate
+            | Self::ShareOfAnotherSet
+            | Self::SharesDoNotOpen
+            | Self::NoRecoveryKeys
+            | Self::NotForThisSeal
+            | Self::MigrationWaits
+            | Self::AlreadyInProgress
+            | Self::NothingInProgress
+            | Self::NonceWrong
+            | Self::OtpInvalid
+            | Self::AgeKeysInvalid => Exit::Refused,
         }
     }
 
     /// The next step, when the server names none.
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "one line a code, and nothing else")]
     pub const fn hint(self) -> &'static str {
         match self {
             Self::UnknownRole => "`signet roles` lists the roles you may use",
@@ -284,8 +321,32 @@ impl ServerCode {
             Self::PoliciesNotSubset => "leave out the policies that your own token lacks",
             Self::AlreadyInitialized => "nothing is left to do; log in",
             Self::MetricsLoopbackOnly => "ask from the machine itself, or /v1/sys/metrics with a token",
+            Self::Sealed => "the authority's seal is closed: `signet operator status` says what it waits for",
+            Self::NotInitialized => "run `signet operator init` once, and keep what it prints",
+            Self::SealUnavailable => "what opens the seal cannot be reached; it is tried again by itself",
+            Self::ShareInvalid => "copy the key share again, whole, as it was printed",
+            Self::ShareNumbersInvalid => "give -key-shares and -key-threshold such as 5 and 3",
+            Self::ShareDuplicate => "another holder has to give theirs",
+            Self::ShareOfAnotherSet => "use the share of the newest split: each rekey makes the older ones void",
+            Self::SharesDoNotOpen => "begin again with all shares; if it stays, try another subset of the holders",
+            Self::NoRecoveryKeys => {
+                "make recovery keys while it is open: `signet operator rekey -init -target=recovery`"
+            }
+            Self::NotForThisSeal => {
+                "`signet operator status` shows the seal: shamir has key shares, all others recovery keys"
+            }
+            Self::MigrationWaits => "use `signet operator migrate` in the place of unseal",
+            Self::AlreadyInProgress => "finish it or cancel it (`-status` shows it, `-cancel` ends it)",
+            Self::NothingInProgress => "start with -init",
+            Self::NonceWrong => "give the -nonce that -init printed; `-status` shows it",
+            Self::OtpInvalid => "leave -otp out: the server then makes one",
+            Self::AgeKeysInvalid => "give one age recipient (age1…) for each share, in the order of their holders",
             Self::LedgerUnavailable => {
                 "the authority cannot record certificates now, so it issues none; tell whoever runs it"
+            }
+            Self::SignerBusy => "the token that holds the CA key has too much to do; try again in a moment",
+            Self::SignerUnavailable => {
+                "the token or service that holds the CA key does not sign now; tell whoever runs the authority"
             }
             Self::Internal => "tell whoever runs the authority, with the request id",
         }

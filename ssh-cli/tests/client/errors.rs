@@ -12,6 +12,12 @@ const REWRITE: &str = "SIGNET_REWRITE_DOCS";
 
 /// What the server says where its source holds no literal text beside the code; wins over what is found.
 const SAYS: &[(&str, &str)] = &[
+    (
+        "age-keys-invalid",
+        "(which age recipient cannot be used, or how many are missing)",
+    ),
+    ("already-in-progress", "rekey already in progress"),
+    ("already-initialized", "Vault is already initialized"),
     ("body-broken", "the request body could not be read"),
     (
         "body-too-large",
@@ -19,6 +25,7 @@ const SAYS: &[(&str, &str)] = &[
     ),
     ("ca-key-invalid", "(what is wrong with the keys sent)"),
     ("ca-key-mismatch", "(that the public key is not the private key's)"),
+    ("field-missing", "(which field is missing)"),
     ("field-invalid", "Field validation failed: (which field, and why)"),
     ("json-invalid", "(where the body ends to be JSON)"),
     ("json-too-deep", "the JSON is nested deeper than {max_depth} levels"),
@@ -28,6 +35,17 @@ const SAYS: &[(&str, &str)] = &[
         "(which encoding or media type is not taken)",
     ),
     ("mount-path-invalid", "(what is wrong with the mount's path)"),
+    (
+        "migration-waits",
+        "the server waits for a migration to another seal: give the key share with migrate=true",
+    ),
+    ("no-recovery-keys", "this server has no recovery keys: make them first"),
+    (
+        "nonce-wrong",
+        "incorrect nonce supplied; it must be the one that the rekey was started with",
+    ),
+    ("not-for-this-seal", "(that this kind of seal has no such shares)"),
+    ("nothing-in-progress", "no rekey in progress"),
     ("nothing-there", "(nothing: Vault's empty list of errors)"),
     ("option-invalid", "(which option OpenSSH would not read as meant)"),
     (
@@ -54,6 +72,30 @@ const SAYS: &[(&str, &str)] = &[
     ("report-invalid", "(what is wrong with the report)"),
     ("report-stale", "report … is not newer than the newest one"),
     ("role-invalid", "(what is wrong with the role document)"),
+    ("otp-invalid", "the OTP must have 32 characters"),
+    ("seal-unavailable", "(which seal cannot be reached, and why)"),
+    ("share-duplicate", "key share 1 was given already"),
+    ("share-invalid", "(that it is no key share, or has a typing error)"),
+    (
+        "share-numbers-invalid",
+        "(what is wrong with the number of shares and the threshold)",
+    ),
+    (
+        "share-of-another-set",
+        "this key share is of another split: of another server, or of before a rekey",
+    ),
+    (
+        "shares-do-not-open",
+        "these key shares do not open the seal: at least one of them is wrong; all must be given again",
+    ),
+    (
+        "signer-busy",
+        "the PKCS#11 token `signet` has too many signatures to make, try again in a moment",
+    ),
+    (
+        "signer-unavailable",
+        "(what holds the CA key, and why it does not sign)",
+    ),
     ("token-too-deep", "(that the token has too many ancestors)"),
     ("too-many-tokens", "(that the server holds as many tokens as it may)"),
 ];

@@ -121,6 +121,8 @@ fn what_cannot_be_believed_is_left_aside_and_told() {
         .insert("../x".to_owned(), ["a".to_owned()].into());
     let mut orphan = bundle(6);
     orphan.bundle_keys = vec![line(40)];
+    let mut other_mount = bundle(6);
+    other_mount.mount = "infra".to_owned();
     let mut roll_back = bundle(4);
     roll_back.user_ca_keys.push(line(41));
     let rows: Vec<(&str, String, &str)> = vec![
@@ -130,6 +132,11 @@ fn what_cannot_be_believed_is_left_aside_and_told() {
             "is version 4, and this host has seen version 5",
         ),
         ("expired", signed(&expired, BUNDLE_KEY), "it was valid until"),
+        (
+            "of another mount, which the same key signs for",
+            signed(&other_mount, BUNDLE_KEY),
+            "it is for the mount `infra`, and this host follows `ssh`",
+        ),
         (
             "foreign",
             signed(&bundle(6), 42),
@@ -191,6 +198,38 @@ fn what_cannot_be_believed_is_left_aside_and_told() {
     world.book().bundle = good;
     let run = world.sync();
     assert_eq!((run.code, world.krl_version()), (Some(0), 6), "{run:?}");
+}
+
+#[test]
+fn a_bundle_that_names_no_bundle_key_leaves_the_host_with_its_own() {
+    let world = HostWorld::enrolled();
+    let mut silent = bundle(5);
+    silent.bundle_keys.clear();
+    world.book().bundle = signed(&silent, BUNDLE_KEY);
+    assert_eq!(world.sync().code, Some(0));
+    assert_eq!(
+        world.read("etc/ssh/signet/bundle_keys.pub"),
+        format!("{}\n", line(BUNDLE_KEY))
+    );
+    world.book().bundle = signed(&bundle(6), BUNDLE_KEY);
+    assert_eq!((world.sync().code, world.krl_version()), (Some(0), 6));
+}
+
+/// Each mount counts its bundles for itself.
+#[test]
+fn a_host_that_changes_its_mount_does_not_wait_for_the_new_one_to_catch_up() {
+    let world = HostWorld::enrolled();
+    assert_eq!((world.sync().code, world.krl_version()), (Some(0), 5));
+    let settings = world.read("etc/ssh/signet/host.toml");
+    world.write(
+        "etc/ssh/signet/host.toml",
+        &settings.replace("mount = \"ssh\"", "mount = \"infra\""),
+    );
+    let mut of_infra = bundle(2);
+    of_infra.mount = "infra".to_owned();
+    world.book().bundle = signed(&of_infra, BUNDLE_KEY);
+    let run = world.sync();
+    assert_eq!((run.code, world.krl_version()), (Some(0), 2), "{run:?}");
 }
 
 #[test]

@@ -272,7 +272,10 @@ fn serve(stream: TcpStream, book: &Mutex<Book>, address: &str) {
                 json!({"errors": []}).to_string(),
                 format!("Retry-After: {wait}\r\n"),
             )
-        } else if path == "/v1/ssh/trust-bundle" || path == "/elsewhere" {
+        } else if matches!(
+            path.as_str(),
+            "/v1/ssh/trust-bundle" | "/v1/infra/trust-bundle" | "/elsewhere"
+        ) {
             cut = book.cut;
             let etag = format!("\"{}\"", aws_digest(&book.bundle));
             let fresh = headers.get("if-none-match") == Some(&etag);

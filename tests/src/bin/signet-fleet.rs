@@ -181,7 +181,7 @@ impl Fleet {
                     .map_or_else(String::new, |why| format!("; REFUSED: {why}")),
             ),
         );
-        let share = each * as_float(self.hosts.borrow().len()) / (as_float(EVERY_SECS as usize) * 1e6);
+        let share = each * as_float(self.hosts.borrow().len()) / micros(Duration::from_secs(EVERY_SECS));
         row(
             "",
             &format!("all hosts every {EVERY_SECS} s: {:.2} % of one core", share * 100.0),

@@ -1,148 +1,11 @@
 //! `signet host bake`, `check`, `why`, `scan` and `undo` on machines of each Debian release: what is baked opens for the right
 //! people, and no mistake, full disk or power cut locks everybody out.
 
-use std::path::PathBuf;
-use std::process::Command;
-
-use signet_tests::binaries::system;
-use signet_tests::host::Host;
 use signet_tests::keys::KeyFile;
-use signet_tests::network::Network;
-use signet_tests::person::Ran;
-use signet_tests::ssh::HERMETIC;
+use signet_tests::site::{Site, bundle, krl, on_each_release};
 use signet_tests::tree::Tree;
-use signet_tests::workdir::Workdir;
 
 const SIGNET: &str = "/etc/ssh/signet";
-
-/// A CA without an authority, a break-glass key, and the machine that both are for.
-struct Site {
-    host: Host,
-    folder: Workdir,
-    ca: KeyFile,
-    sealed: KeyFile,
-    known_hosts: PathBuf,
-    _network: Network,
-}
-
-impl Site {
-    fn new(tree: Tree) -> Self {
-        Self::with_disk(tree, "1g")
-    }
-
-    fn with_disk(tree: Tree, size: &str) -> Self {
-        let (network, folder) = (Network::new(), Workdir::new());
-        let host = Host::with_disk(&network, tree, "web-1", size);
-        host.install_client();
-        host.start_sshd();
-        let ca = KeyFile::ed25519(folder.path(), "ca");
-        let sealed = KeyFile::ed25519(folder.path(), "sealed");
-        host.write("/root/ca.pub", &format!("{}\n", ca.public_line()));
-        host.write(
-            "/root/breakglass.keys",
-            &format!("restrict,pty {}\n", sealed.public_line()),
-        );
-        let known_hosts = folder.write("known_hosts", &format!("{} {}\n", host.address(), host.host_key()));
-        Self {
-            host,
-            folder,
-            ca,
-            sealed,
-            known_hosts,
-            _network: network,
-        }
-    }
-
-    fn bake(&self, more: &[&str]) -> Ran {
-        let ran = self.bake_only(more);
-        // Without systemd nobody tells sshd; it reads everything but its configuration at each login.
-        if ran.code == Some(0) {
-            self.restart_sshd();
-        }
-        ran
-    }
-
-    fn bake_only(&self, more: &[&str]) -> Ran {
-        let words = [
-            "host",
-            "bake",
-            "-ca-keys=/root/ca.pub",
-            "-principals=ubuntu=backend,on-call",
-            "-principals=root=on-call",
-            "-breakglass=/root/breakglass.keys",
-        ];
-        self.host.signet(&[words.as_slice(), more].concat())
-    }
-
-    fn restart_sshd(&self) {
-        self.host.stop_sshd();
-        // The kernel takes its time to close a killed process's port, and the next sshd would not get it.
-        signet_tests::wait::until("sshd to be gone", || {
-            let gone = std::net::TcpStream::connect((self.host.address(), 22)).is_err();
-            gone.then_some(())
-        });
-        self.host.start_sshd();
-    }
-
-    /// A fresh key with a certificate of the site's CA; `words` are ssh-keygen's.
-    fn certificate(&self, name: &str, words: &[&str]) -> KeyFile {
-        self.certificate_of(&self.ca, name, words)
-    }
-
-    fn certificate_of(&self, ca: &KeyFile, name: &str, words: &[&str]) -> KeyFile {
-        let key = KeyFile::ed25519(self.folder.path(), name);
-        let signed = Command::new(system("ssh-keygen"))
-            .args(["-q", "-s"])
-            .arg(ca.path())
-            .args(["-I", name])
-            .args(words)
-            .arg(key.path().with_extension("pub"))
-            .status();
-        assert!(signed.unwrap().success(), "ssh-keygen signs {name}");
-        key
-    }
-
-    fn opens(&self, account: &str, key: &KeyFile) -> bool {
-        let output = Command::new(system("ssh"))
-            .args(HERMETIC)
-            .arg(format!("-oUserKnownHostsFile={}", self.known_hosts.display()))
-            .args([
-                "-oIdentitiesOnly=yes",
-                "-oIdentityAgent=none",
-                "-oConnectTimeout=20",
-                "-n",
-                "-T",
-                "-i",
-            ])
-            .arg(key.path())
-            .arg(format!("{account}@{}", self.host.address()))
-            .arg("true")
-            .output();
-        output.unwrap().status.success()
-    }
-
-    /// What a file tree looks like: names, modes, owners and contents.
-    fn fingerprint(&self, folder: &str) -> String {
-        let script = format!(
-            "cd {folder}; find . -printf '%p %m %u %y\\n' | sort; find . -type f -print0 | sort -z | xargs -0 sha256sum"
-        );
-        self.host.shell(&script).succeeded().stdout
-    }
-
-    fn check(&self) -> (Option<i32>, String) {
-        let ran = self.host.signet(&["host", "check"]);
-        (ran.code, ran.stdout)
-    }
-}
-
-fn on_each_release(test: impl Fn(Tree) + Sync) {
-    std::thread::scope(|scope| {
-        for tree in Tree::all() {
-            let test = &test;
-            scope.spawn(move || test(tree));
-        }
-    });
-}
 
 #[test]
 fn every_usual_configuration_is_baked_proven_and_undone() {
@@ -269,6 +132,18 @@ fn a_host_where_something_else_wins_is_left_as_it_was() {
     });
 }
 
+#[test]
+fn a_bake_that_sshd_is_not_told_of_is_taken_back() {
+    let Some(tree) = Tree::any() else { return };
+    let site = Site::new(tree);
+    let before = (site.fingerprint("/etc/ssh"), site.host.read("/etc/passwd"));
+    let ran = site.bake_only(&["-sshd-pid=4194000"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("everything was put back"), "{}", ran.stderr);
+    assert_eq!((site.fingerprint("/etc/ssh"), site.host.read("/etc/passwd")), before);
+    site.bake(&[]).succeeded();
+}
+
 /// A first bake on a host that is opened by an authorized key, cut at every step: that key still opens it, or break-glass
 /// does, and the next run goes on.
 #[test]
@@ -362,21 +237,6 @@ fn a_full_disk_leaves_the_host_as_it_was() {
     site.bake(&["-proof"]).succeeded();
     site.host.shell("cat /dev/zero > /filler 2>/dev/null || true");
     assert!(site.opens("breakglass", &site.sealed), "break-glass with a full disk");
-}
-
-/// A KRL of the real ssh-keygen, in which serial 66 and the key ID `stolen` are revoked.
-fn krl(site: &Site) -> PathBuf {
-    let words = site.folder.write("words", "serial: 66\nid: stolen\n");
-    let list = site.folder.path().join("krl");
-    let status = Command::new(system("ssh-keygen"))
-        .args(["-q", "-k", "-s"])
-        .arg(site.ca.path().with_extension("pub"))
-        .arg("-f")
-        .arg(&list)
-        .arg(&words)
-        .status();
-    assert!(status.unwrap().success(), "ssh-keygen makes a KRL");
-    list
 }
 
 /// What a certificate is, ssh-keygen's words for it, and the account that is asked for.
@@ -515,45 +375,6 @@ fn damaged_trust_files_are_told_and_break_glass_still_opens() {
         }
         assert_eq!(site.check().0, Some(0), "{tree}: {}", site.check().1);
     });
-}
-
-/// A trust bundle as `PROTOCOL.sshsig` has it, signed by the real ssh-keygen.
-fn bundle(site: &Site, signer: &KeyFile, version: u64, valid_for_secs: i64) -> String {
-    let list = Command::new(system("base64"))
-        .arg("-w0")
-        .arg(krl(site))
-        .output()
-        .unwrap();
-    let now = Command::new(system("date")).arg("+%s").output().unwrap();
-    let now: i64 = String::from_utf8(now.stdout).unwrap().trim().parse().unwrap();
-    let content = serde_json::json!({
-        "authority": "test",
-        "mount": "ssh",
-        "version": version,
-        "issued": now - 1,
-        "valid_until": now + valid_for_secs,
-        "user_ca_keys": [site.ca.public_line()],
-        "krl_version": 1,
-        "krl": String::from_utf8(list.stdout).unwrap(),
-        "rules": [
-            { "tags": [], "accounts": { "root": ["on-call"] } },
-            { "tags": ["web"], "accounts": { "ubuntu": ["backend"] } },
-            { "tags": ["db"], "accounts": { "deploy": ["backend"] } },
-        ],
-        "bundle_keys": [signer.public_line()],
-    });
-    let signed = format!("signet-trust-bundle-v1\n{content}\n");
-    let path = site.folder.write(&format!("bundle-{version}"), &signed);
-    let status = Command::new(system("ssh-keygen"))
-        .args(["-q", "-Y", "sign", "-n", "trust-bundle.signet", "-f"])
-        .arg(signer.path())
-        .arg(&path)
-        .status();
-    assert!(status.unwrap().success());
-    let armor = format!("{}.sig", path.display());
-    let text = signed + &std::fs::read_to_string(&armor).unwrap();
-    std::fs::remove_file(armor).unwrap();
-    text
 }
 
 #[test]

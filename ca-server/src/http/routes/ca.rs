@@ -1,7 +1,7 @@
 //! `<mount>/config/ca` and `<mount>/public_key`: the mount's CA key. Its private half goes in and never out.
 
-use serde_json::json;
-use signet_core::signer::{CaKeyType, ImportError, SignError, Signer, SoftwareSigner};
+use serde_json::{Value, json};
+use signet_core::signer::{CaKeyType, Condition, ImportError, SignError, Signer, SoftwareSigner};
 use signet_core::subject_key::SubjectKey;
 use zeroize::Zeroizing;
 
@@ -34,12 +34,30 @@ pub(super) fn line_of(signer: &dyn Signer) -> String {
     line
 }
 
-/// `GET config/ca`.
+/// `GET config/ca`. Of a key that lies elsewhere also where, and whether it can be used now.
 pub(super) fn read(ask: &Ask<'_>) -> Result<Reply, Problem> {
     // Terraform's provider matches this text.
     let missing = || Problem::refused("ca-key-missing", "keys haven't been configured yet");
     let signer = mount_of(ask)?.signer().ok_or_else(missing)?;
-    Ok(Reply::data(json!({"public_key": signer.public_line()})))
+    Ok(Reply::data(with_holder(
+        json!({"public_key": signer.public_line()}),
+        signer.as_ref(),
+    )))
+}
+
+/// Adds where a key lies that lies elsewhere, and whether it can be used now.
+pub(super) fn with_holder(mut data: Value, signer: &dyn Signer) -> Value {
+    if let (Some(place), Some(fields)) = (signer.place(), data.as_object_mut()) {
+        let (ready, reason) = match signer.condition() {
+            Condition::Ready => (true, String::new()),
+            Condition::NotReady { reason } => (false, reason),
+        };
+        fields.insert("holder".to_owned(), signer.holder().into());
+        fields.insert("place".to_owned(), place.into());
+        fields.insert("ready".to_owned(), ready.into());
+        fields.insert("reason".to_owned(), reason.into());
+    }
+    data
 }
 
 /// `POST config/ca`: makes a CA key or imports one.

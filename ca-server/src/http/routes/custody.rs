@@ -224,7 +224,7 @@ pub(super) async fn rotate(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
 /// `GET sys/key-status`.
 pub(super) fn key_status(ask: &Ask<'_>) -> Result<Reply, Problem> {
     let TermInfo { term, created } = ask.authority.keyring.newest().map_err(|_| Problem::sealed(ask.node))?;
-    let data = json!({"term": term, "install_time": created.to_string(), "encryptions": 0});
+    let data = json!({"term": term, "install_time": created.to_string()});
     match data {
         Value::Object(data) => Ok(Reply::twice(data)),
         _ => Ok(Reply::nothing()),

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use signet_core::signer::{SignError, Signer as _};
 
-use super::ca::{line_of, made, reach, wish};
+use super::ca::{line_of, made, reach, wish, with_holder};
 use super::mount_of;
 use super::rotate::take;
 use crate::http::Permit;
@@ -217,9 +217,9 @@ fn brief(issuer: &Issuer) -> Value {
     })
 }
 
-/// All that is told of an issuer.
+/// All that is told of an issuer; of one that lies elsewhere also where, and whether it can be used now.
 pub(super) fn described(issuer: &Issuer) -> Value {
-    json!({
+    let data = json!({
         "issuer_id": issuer.id(),
         "issuer_name": issuer.name(),
         "is_default": issuer.state() == State::Default,
@@ -229,5 +229,6 @@ pub(super) fn described(issuer: &Issuer) -> Value {
         "created": issuer.created().map(|at| at.to_string()),
         "since": issuer.created().map(|_| issuer.since().to_string()),
         "trusted_until": issuer.until().map(|at| at.to_string()),
-    })
+    });
+    with_holder(data, issuer.signer().as_ref())
 }

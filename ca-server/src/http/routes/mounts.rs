@@ -51,6 +51,7 @@ pub(super) async fn create(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     let config = MountConfig {
         path: ask.capture.to_owned(),
         description: ask.text("description")?,
+        ca_key: None,
         ca_key_type: None,
         default_ttl: checked(default_ttl.unwrap_or_else(|| SYSTEM_TTL_SECS.min(max_ttl)), max_ttl)?,
         max_ttl,

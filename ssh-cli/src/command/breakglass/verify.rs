@@ -157,10 +157,10 @@ fn check_document(path: &Path, text: &str, held: Option<&[SubjectKey]>) -> Resul
     for key in &named {
         document.accept(std::slice::from_ref(key)).map_err(fail)?;
     }
-    let names: Vec<String> = named.iter().map(SubjectKey::fingerprint).collect();
+    let fingerprints: Vec<String> = named.iter().map(SubjectKey::fingerprint).collect();
     Ok(format!(
         "{lines}, signed by {} (say -held to see whether hosts hold it)",
-        names.join(", ")
+        fingerprints.join(", ")
     ))
 }
 

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use signet_core::subject_key::SubjectKey;
 use signet_core::time::parse_duration;
+use signet_core::trust_bundle::BundleError;
 
 use crate::clock;
 use crate::config::Environment;
@@ -355,6 +356,10 @@ fn failure(error: &BakeError) -> Failure {
         BakeError::NotRoot => with(Exit::Usage).hint("use sudo"),
         BakeError::Sshd(_) | BakeError::Configure(crate::host::configure::ConfigureError::Broken(_)) => {
             with(Exit::Failed).hint("`sshd -t` must pass first")
+        }
+        BakeError::Reload(_) => with(Exit::Failed).hint("`systemctl status ssh`; is -sshd-pid right?"),
+        BakeError::Bundle(BundleError::OtherMount { .. }) => {
+            with(Exit::Refused).hint("-mount-point says which mount this host follows")
         }
         BakeError::Bundle(_) => with(Exit::Refused).hint("fetch it anew from the authority; is -bundle-key right?"),
         BakeError::NoBundleKey => with(Exit::Usage).hint("give -bundle-key: `GET <mount>/trust-bundle/public_key`"),

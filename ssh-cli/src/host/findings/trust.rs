@@ -9,6 +9,7 @@ use signet_core::trust_bundle::{BundleError, VerifiedBundle};
 
 use super::{BEHIND_SECS_MAX, Look};
 use crate::host::layout::BREAKGLASS_ACCOUNT;
+use crate::host::state::State;
 use crate::host::{accounts, authorized_keys, config_text, files};
 
 const AGAIN: &str = "`signet host sync`, or `signet host bake` again";
@@ -343,7 +344,8 @@ impl Look<'_> {
                 "set the clock: fresh certificates are \"not yet valid\" here",
             );
         }
-        if let Some(newest) = self.newest_bundle_seen().filter(|newest| *newest > bundle.version) {
+        let newest = State::load(self.layout).map_or(0, |state| state.newest_of(&bundle.mount));
+        if newest > bundle.version {
             self.problem(
                 "bundle",
                 format!(
@@ -354,13 +356,6 @@ impl Look<'_> {
             );
         }
         self.differences(&verified);
-    }
-
-    /// The newest version that sync has seen, in its state file.
-    fn newest_bundle_seen(&self) -> Option<u64> {
-        let text = files::read_text(&self.layout.state()).ok()??;
-        let state: serde_json::Value = serde_json::from_str(&text).ok()?;
-        state.get("newest_version")?.as_u64()
     }
 
     /// Whether the files that sshd reads say what the bundle says.

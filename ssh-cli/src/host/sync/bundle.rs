@@ -34,6 +34,13 @@ impl Held {
     pub const fn bundle(&self) -> &TrustBundle {
         self.verified.bundle()
     }
+
+    /// Its version, or 0 where it is of another mount: those count for themselves.
+    #[must_use]
+    pub fn newest_of(&self, mount: &str) -> u64 {
+        let bundle = self.bundle();
+        if bundle.mount == mount { bundle.version } else { 0 }
+    }
 }
 
 /// The keys that a bundle may be signed with, as this host was told. Lines that are no keys count as none.
@@ -49,10 +56,18 @@ pub fn pinned_keys(layout: &Layout) -> Result<Vec<SubjectKey>, FileError> {
 ///
 /// # Errors
 /// [`BundleError`]; `Foreign` also where its signer is not among the keys that it leaves the host with, for then the host
-/// could not read it again.
-pub fn open_new(text: String, pinned: &[SubjectKey], now: UnixTime, newest: u64) -> Result<Held, BundleError> {
-    let verified = VerifiedBundle::open(&text, pinned, now, newest)?;
-    VerifiedBundle::open_held(&text, verified.bundle_keys())?;
+/// could not read it again. One that names no key leaves the host with those that it has.
+pub fn open_new(
+    text: String,
+    pinned: &[SubjectKey],
+    mount: &str,
+    now: UnixTime,
+    newest: u64,
+) -> Result<Held, BundleError> {
+    let verified = VerifiedBundle::open(&text, pinned, mount, now, newest)?;
+    if !verified.bundle_keys().is_empty() {
+        VerifiedBundle::open_held(&text, verified.bundle_keys())?;
+    }
     Ok(Held { text, verified })
 }
 
@@ -79,12 +94,15 @@ impl Sync<'_> {
             self.outcome.problem(sentence(&error));
             Vec::new()
         });
-        let staged = self.open_file(&self.staged(), &pinned, false);
+        let mount = self.settings.mount.clone();
+        let staged = self
+            .open_file(&self.staged(), &pinned, false)
+            .filter(|staged| staged.bundle().mount == mount);
         let held = self.open_file(&self.layout.bundle(), &pinned, true);
         if let Some(staged) = staged
             && held
                 .as_ref()
-                .is_none_or(|held| held.bundle().version <= staged.bundle().version)
+                .is_none_or(|held| held.newest_of(&mount) <= staged.bundle().version)
             && self.put_in_force(&staged) != Force::Unfit
         {
             return Some(staged);
@@ -203,11 +221,12 @@ impl Sync<'_> {
 
     fn take(&mut self, text: String, etag: Option<String>, source: &BundleSource, held: &mut Option<Held>) {
         let is_same = held.as_ref().is_some_and(|held| held.text == text);
-        let of_held = held.as_ref().map_or(0, |held| held.bundle().version);
-        let newest = self.state.newest_version.max(of_held);
+        let mount = self.settings.mount.clone();
+        let of_held = held.as_ref().map_or(0, |held| held.newest_of(&mount));
+        let newest = self.state.newest_of(&mount).max(of_held);
         if !is_same {
             let pinned = pinned_keys(self.layout).unwrap_or_default();
-            let new = match open_new(text, &pinned, self.now, newest) {
+            let new = match open_new(text, &pinned, &mount, self.now, newest) {
                 Ok(new) => new,
                 Err(error) => {
                     self.outcome.problem(format!(
@@ -233,6 +252,7 @@ impl Sync<'_> {
                 Force::Done => {}
             }
             self.state.newest_version = new.bundle().version;
+            self.state.newest_mount = mount;
             *held = Some(new);
         }
         self.state.etag = etag.zip(held.as_ref()).map(|(etag, held)| HeldTag {

@@ -1,0 +1,307 @@
+//! CA keys and the seal's key on a PKCS#11 token (SoftHSM): the real OpenSSH takes the certificates, and a token that is
+//! pulled in the middle costs no certificate and no other mount.
+
+use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use signet_tests::api::Api;
+use signet_tests::authority::Authority;
+use signet_tests::keys::{KeyFile, describe};
+use signet_tests::load::subject_keys;
+use signet_tests::ssh::Ssh;
+use signet_tests::sshd::SshdSetup;
+use signet_tests::wait::until;
+use signet_tests::workdir::{Workdir, login_name};
+
+const PIN: &str = "4711-0815";
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+/// Mount, `key_type`, `key_bits`, the signature's name.
+const KEYS: &[(&str, &str, u32, &str)] = &[
+    ("ed25519", "ed25519", 0, "ssh-ed25519"),
+    ("p256", "ec", 256, "ecdsa-sha2-nistp256"),
+    ("p384", "ec", 384, "ecdsa-sha2-nistp384"),
+    ("p521", "ec", 521, "ecdsa-sha2-nistp521"),
+    ("rsa", "rsa", 3072, "rsa-sha2-256"),
+];
+
+/// A token that one authority has.
+struct Token {
+    folder: Workdir,
+}
+
+impl Token {
+    fn new() -> Self {
+        let folder = Workdir::new();
+        folder.folder("tokens");
+        let conf = format!(
+            "directories.tokendir = {}\nlog.level = ERROR\n",
+            folder.path().join("tokens").display()
+        );
+        folder.write("softhsm2.conf", &conf);
+        let token = Self { folder };
+        token.write_pin(PIN);
+        let made = Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", "signet", "--pin", PIN])
+            .args(["--so-pin", "87654321"])
+            .env("SOFTHSM2_CONF", token.conf())
+            .output()
+            .expect("softhsm2-util; type: apt-get install softhsm2 opensc");
+        assert!(made.status.success(), "{made:?}");
+        token
+    }
+
+    fn conf(&self) -> PathBuf {
+        self.folder.path().join("softhsm2.conf")
+    }
+
+    fn write_pin(&self, pin: &str) {
+        let path = self.folder.write("pin", pin);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("mode 0600");
+    }
+
+    /// The keys that every use of the token needs.
+    fn settings(&self) -> String {
+        format!(
+            "type = \"pkcs11\", module = \"{MODULE}\", token_label = \"signet\", pin_file = \"{}\", create = true",
+            self.folder.path().join("pin").display()
+        )
+    }
+
+    fn mount(&self, name: &str, key_type: &str, bits: u32) -> String {
+        format!(
+            "\n[[mount]]\npath = \"{name}\"\nca_key = {{ {}, key_label = \"ca {name}\", key_type = \"{key_type}\", key_bits = {bits} }}\n",
+            self.settings()
+        )
+    }
+
+    fn seal(&self) -> String {
+        format!(
+            "\n[seal]\n{}\nkey_label = \"seal\"\n",
+            self.settings().replace(", ", "\n")
+        )
+    }
+
+    fn pull(&self) {
+        let path = self.folder.path();
+        std::fs::rename(path.join("tokens"), path.join("away")).expect("the token comes out");
+    }
+
+    fn put_back(&self) {
+        let path = self.folder.path();
+        std::fs::rename(path.join("away"), path.join("tokens")).expect("the token goes in");
+    }
+
+    fn environment(&self) -> String {
+        self.conf().display().to_string()
+    }
+}
+
+/// An authority whose seal is the token's, initialised, with a role at each mount and whoever may everything.
+fn initialised(token: &Token, mounts: &str) -> (Authority, Api) {
+    let config = format!("{mounts}{}", token.seal());
+    let conf = token.environment();
+    let authority = Authority::serve_sealed_with(|_| {}, &config, &[("SOFTHSM2_CONF", &conf)]);
+    let made = authority
+        .anonymous()
+        .post("sys/init", &json!({"recovery_shares": 1, "recovery_threshold": 1}));
+    assert_eq!(made.status, 200, "{}", made.text);
+    assert_eq!(made.body["recovery_keys"].as_array().expect("recovery keys").len(), 1);
+    let root = authority.api(made.body["root_token"].as_str().expect("a root token"));
+    until("the seal to open", || {
+        root.try_get("sys/health").filter(|answer| answer.status == 200)
+    });
+    (authority, root)
+}
+
+fn role(api: &Api, mount: &str) {
+    api.write(
+        &format!("{mount}/roles/login"),
+        &json!({
+            "key_type": "ca", "allow_user_certificates": true, "allowed_users": login_name(), "ttl": "5m",
+            "default_extensions": {"permit-pty": ""},
+        }),
+    );
+}
+
+#[test]
+fn sshd_accepts_certificates_of_every_key_type_on_a_token_and_the_store_opens_by_the_token() {
+    let token = Token::new();
+    let mounts: String = KEYS
+        .iter()
+        .map(|(name, key_type, bits, _)| token.mount(name, key_type, *bits))
+        .collect();
+    let (mut authority, root) = initialised(&token, &mounts);
+    let folder = Workdir::new();
+    for (name, _, _, signed_with) in KEYS {
+        role(&root, name);
+        let ca_line = root.ca_key(name);
+        let key = KeyFile::ed25519(folder.path(), name);
+        let signed = root.sign(name, "login", &key.public_line(), &login_name());
+        let description = describe(&key.put_certificate(signed.signed_key()));
+        assert!(description.contains(&format!("(using {signed_with})")), "{description}");
+        let sshd = SshdSetup::trusting(&ca_line).build();
+        let login = Ssh::to(&sshd).key(&key).run("id -un");
+        assert!(login.accepted, "{name}: {}", login.stderr);
+        let config = root.get(&format!("{name}/config/ca"));
+        let data = &config.body["data"];
+        assert_eq!(data["holder"], "pkcs11", "{}", config.text);
+        assert_eq!(data["place"], format!("pkcs11:token=signet;object=ca {name}"));
+        assert_eq!(data["ready"], true, "{}", config.text);
+    }
+    // The same keys after a restart; the store opens by itself.
+    let lines: Vec<String> = KEYS.iter().map(|(name, ..)| root.ca_key(name)).collect();
+    assert_eq!(authority.stop(), Some(0));
+    authority.start();
+    assert_eq!(
+        KEYS.iter().map(|(name, ..)| root.ca_key(name)).collect::<Vec<_>>(),
+        lines
+    );
+    let key = KeyFile::ed25519(folder.path(), "again");
+    root.sign("p256", "login", &key.public_line(), &login_name())
+        .signed_key();
+    assert!(!authority.log().contains(PIN), "the PIN is in no log");
+
+    // A server that starts while the token is away is sealed and says why; it opens when the token is back.
+    assert_eq!(authority.stop(), Some(0));
+    token.pull();
+    authority.start();
+    let status = root.get("sys/seal-status");
+    assert_eq!(status.body["sealed"], true, "{}", status.text);
+    assert_eq!(
+        root.sign("p256", "login", &key.public_line(), &login_name()).status,
+        503
+    );
+    token.put_back();
+    until("the seal to open by itself", || {
+        root.try_get("sys/health").filter(|answer| answer.status == 200)
+    });
+    root.sign("p256", "login", &key.public_line(), &login_name())
+        .signed_key();
+}
+
+#[test]
+fn a_wrong_pin_seals_is_not_tried_again_and_is_mended_by_sighup() {
+    let token = Token::new();
+    let (mut authority, root) = initialised(&token, "");
+    authority.stop();
+    token.write_pin("0000");
+    authority.start();
+    let reason = || root.get("sys/health").text;
+    until("the PIN to be refused", || {
+        authority
+            .log()
+            .contains("is wrong; it is not tried again")
+            .then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    let told = authority.log().matches("is wrong; it is not tried again").count();
+    assert!(
+        told <= 3,
+        "it is told once by each who asked, not in a loop: {}",
+        authority.log()
+    );
+    assert!(!authority.log().contains("0000"), "{}", reason());
+    token.write_pin(PIN);
+    authority.signal(rustix::process::Signal::HUP);
+    until("the seal to open", || {
+        root.try_get("sys/health").filter(|answer| answer.status == 200)
+    });
+}
+
+#[test]
+fn a_token_that_is_pulled_in_the_middle_costs_no_certificate_and_no_other_mount() {
+    let token = Token::new();
+    let (authority, root) = initialised(&token, &token.mount("hsm", "ec", 256));
+    role(&root, "hsm");
+    role(&root, "ssh");
+    let account = login_name();
+    let held: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+    let done = AtomicBool::new(false);
+    let (by_token, refused, by_software) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let slowest = Mutex::new(Duration::ZERO);
+    let work = |mount: &str| {
+        let keys = subject_keys::make(64);
+        for key in keys.iter().cycle() {
+            if done.load(Ordering::Relaxed) {
+                break;
+            }
+            let began = Instant::now();
+            let answer = root.sign(mount, "login", key, &account);
+            match (mount, answer.status) {
+                (_, 200) => {
+                    held.lock().unwrap().push(answer.serial());
+                    let count = if mount == "hsm" { &by_token } else { &by_software };
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                ("hsm", 503) => {
+                    let code = answer.body["code"].as_str().unwrap_or_default();
+                    assert!(matches!(code, "signer-unavailable" | "signer-busy"), "{}", answer.text);
+                    refused.fetch_add(1, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                _ => panic!("{mount}: {} {}", answer.status, answer.text),
+            }
+            if mount == "ssh" {
+                let mut slowest = slowest.lock().unwrap();
+                *slowest = began.elapsed().max(*slowest);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| work("hsm"));
+        }
+        for _ in 0..2 {
+            scope.spawn(|| work("ssh"));
+        }
+        for round in 0..3 {
+            let before = by_token.load(Ordering::Relaxed);
+            until(&format!("certificates by the token in round {round}"), || {
+                (by_token.load(Ordering::Relaxed) > before + 50).then_some(())
+            });
+            token.pull();
+            let (before, software) = (refused.load(Ordering::Relaxed), by_software.load(Ordering::Relaxed));
+            until("refusals while it is away", || {
+                (refused.load(Ordering::Relaxed) > before + 20).then_some(())
+            });
+            until("certificates of the other mount meanwhile", || {
+                (by_software.load(Ordering::Relaxed) > software + 50).then_some(())
+            });
+            let config = root.get("hsm/config/ca");
+            assert_eq!(config.body["data"]["ready"], false, "{}", config.text);
+            token.put_back();
+        }
+        let before = by_token.load(Ordering::Relaxed);
+        until("certificates by the token at last", || {
+            (by_token.load(Ordering::Relaxed) > before + 50).then_some(())
+        });
+        done.store(true, Ordering::Relaxed);
+    });
+    let held = held.into_inner().unwrap();
+    let unique: HashSet<u64> = held.iter().copied().collect();
+    assert_eq!(unique.len(), held.len(), "no two certificates have one serial");
+    let serial = |record: &Value| {
+        record["serial"]
+            .as_str()
+            .expect("a serial")
+            .parse::<u64>()
+            .expect("a number")
+    };
+    let recorded: HashSet<u64> = authority.records("issue").iter().map(serial).collect();
+    let missing: Vec<&u64> = unique.difference(&recorded).collect();
+    assert!(missing.is_empty(), "held but not recorded: {missing:?}");
+    let slowest = slowest.into_inner().unwrap();
+    assert!(slowest < Duration::from_secs(5), "the other mount waited {slowest:?}");
+    println!(
+        "{} by the token, {} refused, {} by software, slowest of those {slowest:?}",
+        by_token.into_inner(),
+        refused.into_inner(),
+        by_software.into_inner()
+    );
+}
