@@ -312,3 +312,31 @@ async fn the_one_key_of_an_older_store_becomes_the_default_issuer() {
     let keys: Vec<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(keys, [format!("{}/{}", mount.uuid(), ids[0])]);
 }
+
+#[tokio::test]
+async fn the_one_key_of_an_older_store_stays_where_it_lies_when_it_becomes_an_issuer() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = keyring(folder.path(), 7).unwrap();
+    let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
+    let mount = mounts.create(&config("ssh")).await.unwrap();
+    let line = SoftwareSigner::generate(CaKeyType::EcdsaP256).unwrap().public_line();
+    let reference = serde_json::json!({"public_key": line.trim_end(), "token_label": "signet", "key_label": "ca"});
+    let row = format!("pkcs11\n{reference}");
+    let sealed = keyring.seal(Table::CaKeys, mount.uuid(), row.as_bytes()).unwrap();
+    keyring.store().apply(vec![sealed]).durable().await.unwrap();
+    for _ in 0..2 {
+        let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
+        let mount = mounts.get("ssh").unwrap();
+        let signer = mount.signer().unwrap();
+        assert_eq!(signer.holder(), "pkcs11");
+        assert_eq!(signer.place().unwrap(), "pkcs11:token=signet;object=ca");
+        assert_eq!(signer.public_line(), line);
+    }
+    let rows = keyring.store().scan(Table::CaKeys).unwrap();
+    let [(key, sealed)] = rows.as_slice() else {
+        panic!("{rows:?}")
+    };
+    assert!(key.starts_with(&format!("{}/", mount.uuid())), "{key}");
+    let kept = keyring.unseal(Table::CaKeys, key, sealed).unwrap();
+    assert_eq!(kept.as_slice(), row.as_bytes());
+}

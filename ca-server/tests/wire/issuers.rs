@@ -199,6 +199,12 @@ async fn mistakes_with_issuers_have_openbao_s_words() {
     }
     let deleted = desk.root("DELETE", &format!("{MOUNT}/issuer/default"), "").await;
     assert_eq!(deleted.code(), "rotation-unsafe");
+}
+
+#[tokio::test]
+async fn issuers_and_rotation_are_for_those_whom_a_policy_permits() {
+    let desk = Desk::with_role(&[]).await;
+    import(&desk, "/next", r#"{"key_type":"ed25519"}"#).await;
     let token = desk.plain_token().await;
     for (method, path) in [
         ("LIST", "issuers"),

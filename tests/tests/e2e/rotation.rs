@@ -15,7 +15,7 @@ use signet_tests::sshd::{Sshd, SshdSetup};
 use signet_tests::team::{GROUP, ROLE, Team};
 use signet_tests::workdir::{Workdir, login_name, write};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn states(api: &Api) -> Vec<String> {
     let answer = api.get("ssh/rotate");
