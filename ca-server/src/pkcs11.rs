@@ -11,6 +11,7 @@ mod seat;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use cryptoki::error::{Error, RvError};
 
@@ -36,6 +37,19 @@ pub fn pool(token: &Pkcs11Token) -> Arc<TokenPool> {
     pools.insert(token.clone(), Arc::downgrade(&pool));
     pool
 }
+
+/// Ends all sessions and waits for their threads: a module's own clean-up at the end of the process must not run beside
+/// them. A token that hangs is not waited for longer than [`CLOSING`].
+pub fn close() {
+    let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    pools.values().filter_map(Weak::upgrade).for_each(|pool| pool.close());
+    let given_up = Instant::now() + CLOSING;
+    while pool::threads() > 0 && Instant::now() < given_up {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What all pools of one token share: a login counts for the whole process, and so does a refused PIN.
 type TokenKey = (PathBuf, TokenName);

@@ -96,6 +96,7 @@ fn run_node(
         .ledger
         .record_blocking(foundation.ledger.event(EventKind::Stop))?;
     foundation.ledger.close();
+    crate::pkcs11::close();
     tracing::info!("stopped");
     Ok(())
 }

@@ -48,6 +48,9 @@ pub enum Verb {
     Inspect(command::inspect::InspectArgs),
     /// Revoke certificates: signet revoke -serial=7 (shows first what it will hit)
     Revoke(Box<command::revoke::RevokeArgs>),
+    /// Show what is revoked, and take a revocation back
+    #[command(subcommand)]
+    Revocations(command::revocations::RevocationsCommand),
     /// Show the certificates that live: who, where, until when
     #[command(subcommand)]
     Certs(command::certs::CertsCommand),

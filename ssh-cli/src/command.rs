@@ -13,6 +13,7 @@ pub mod login;
 pub mod logout;
 pub mod man;
 pub mod operator;
+pub mod revocations;
 pub mod revoke;
 pub mod roles;
 pub mod sign;

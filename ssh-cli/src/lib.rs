@@ -62,6 +62,7 @@ fn dispatch(words: impl IntoIterator<Item = OsString>, environment: &Environment
         Verb::Sign(args) => command::sign::run(&args, environment),
         Verb::Inspect(args) => command::inspect::run(&args, environment),
         Verb::Revoke(args) => command::revoke::run(&args, environment),
+        Verb::Revocations(verb) => command::revocations::run(&verb, environment),
         Verb::Certs(verb) => command::certs::run(&verb, environment),
         Verb::Ca(verb) => command::ca::run(&verb, environment),
         Verb::Trust(args) => command::trust::run(&args, environment),

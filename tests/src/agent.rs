@@ -26,7 +26,10 @@ impl SshAgent {
             .stdout(Stdio::null())
             .spawn()
             .expect("ssh-agent starts");
-        until("ssh-agent to listen", || socket.exists().then_some(()));
+        // The file is there a moment before anybody listens.
+        until("ssh-agent to listen", || {
+            std::os::unix::net::UnixStream::connect(&socket).ok().map(drop)
+        });
         Self { child, socket }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -199,10 +200,13 @@ impl TokenPool {
 
     fn hire(&self, queue: &mut Queue) -> Result<(), TokenError> {
         for index in 0..self.shared.token.sessions {
-            let shared = Arc::clone(&self.shared);
+            let (shared, counted) = (Arc::clone(&self.shared), Counted::begin());
             std::thread::Builder::new()
                 .name(format!("pkcs11-{index}"))
-                .spawn(move || shared.serve(index))
+                .spawn(move || {
+                    let _counted = counted;
+                    shared.serve(index);
+                })
                 .map_err(|error| TokenError::Away(format!("no thread for a session: {error}")))?;
             queue.busy.push(None);
         }
@@ -210,10 +214,41 @@ impl TokenPool {
     }
 }
 
-impl Drop for TokenPool {
+/// Threads of all pools, dropped ones too, that may still be inside a module.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many threads may still be inside a module.
+pub(super) fn threads() -> usize {
+    THREADS.load(Ordering::SeqCst)
+}
+
+/// Counts a thread for as long as it lives, also when it ends by a panic.
+struct Counted;
+
+impl Counted {
+    fn begin() -> Self {
+        THREADS.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
+        THREADS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl TokenPool {
+    /// Lets the threads end, each with its session, when they have done what waits.
+    pub(super) fn close(&self) {
         lock(&self.shared.queue).closed = true;
         self.shared.bell.notify_all();
+    }
+}
+
+impl Drop for TokenPool {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

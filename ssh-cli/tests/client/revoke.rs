@@ -115,3 +115,30 @@ fn what_selects_nothing_is_a_mistake_on_the_command_line() {
     let output = world.run(&["revoke", "-person=mallory", "-reason=x", "-yes"]);
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
 }
+
+#[test]
+fn what_is_revoked_is_listed_and_can_be_taken_back() {
+    let world = World::new();
+    let listed = world.run(&["revocations", "ls"]);
+    assert_eq!(listed.status.code(), Some(0), "{}", stderr(&listed));
+    let text = stdout(&listed);
+    assert!(
+        text.contains("e-1") && text.contains("person alice") && text.contains("petra"),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'), "a reason cannot drive the terminal: {text}");
+    let none = world.run(&["revocations", "ls", "-mount-point=other"]);
+    assert_eq!(stdout(&none), "nothing is revoked\n");
+    let taken = world.run(&["revocations", "rm", "e-1"]);
+    assert_eq!(taken.status.code(), Some(0), "{}", stderr(&taken));
+    assert!(stdout(&taken).starts_with("e-1 is taken back"), "{}", stdout(&taken));
+    let unknown = world.run(&["revocations", "rm", "e-2"]);
+    assert_eq!(unknown.status.code(), Some(3));
+    assert!(
+        stderr(&unknown).contains("there is no revocation `e-2`"),
+        "{}",
+        stderr(&unknown)
+    );
+    let climbing = world.run(&["revocations", "rm", "../roles/x"]);
+    assert_eq!(climbing.status.code(), Some(2), "{}", stderr(&climbing));
+}

@@ -237,6 +237,14 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
                 "code": "rotation-unsafe", "hint": "wait"}),
         ),
         ("PUT", "/v1/ssh/rotate") => (200, json!({"data": rotation(true)})),
+        ("GET", "/v1/ssh/revocations?list=true") => (
+            200,
+            json!({"data": {"keys": ["e-1"], "key_info": {"e-1": {"by": "petra", "at": "2026-11-22T00:00:00Z",
+                "reason": "lost\u{1b}[2J", "selector": "person alice", "certificates": 2, "until": "2026-11-22T02:00:00Z"}},
+                "total": 1, "krl_version": 5}}),
+        ),
+        ("GET", "/v1/other/revocations?list=true") => (404, json!({"errors": []})),
+        ("DELETE", "/v1/ssh/revocations/e-1") => (204, Value::Null),
         ("GET", "/v1/sys/signet/hosts?list=true") => (200, json!({"data": hosts()})),
         ("GET", "/v1/sys/signet/hosts/new.example.com") => (200, json!({"data": shown_host()})),
         ("DELETE", "/v1/sys/signet/hosts/old.example.com") => (

@@ -345,6 +345,16 @@ fn one_thing_after_the_other(host: &TrustingHost, glass: &Glass, clock: &Path) {
     host.assert_opens(glass, "disk full", ALL);
     host.put_back();
 
+    host.damage("echo garbage > /etc/ssh/signet/trust-bundle");
+    host.assert_opens(glass, "trust bundle damaged", ALL);
+    host.put_back();
+
+    host.damage("echo 'TrustedUserCAKeys /etc/ssh/other.pub' > /etc/ssh/sshd_config.d/05-other.conf");
+    host.host.stop_sshd();
+    host.host.start_sshd();
+    host.assert_opens(glass, "a drop-in of others wins", GLASS_ONLY);
+    host.put_back();
+
     host.start_sshd_in_1970(clock);
     host.assert_opens(glass, "clock at 1970", SEALED_KEY_ONLY);
 

@@ -22,7 +22,7 @@ impl Scene {
             "ssh/roles/any",
             &json!({"key_type": "ca", "allow_user_certificates": true, "allowed_users": "*", "ttl": "5m"}),
         );
-        for mount in ["ssh-host-signer", "other-hosts"] {
+        for mount in ["host-signer", "other-hosts"] {
             root.write(&format!("sys/mounts/{mount}"), &json!({"type": "ssh"}));
             root.write(&format!("{mount}/config/ca"), &json!({"key_type": "ed25519"}));
         }
@@ -30,12 +30,12 @@ impl Scene {
             "key_type": "ca", "allow_host_certificates": true, "allowed_domains": "127.0.0.1,example.com",
             "allow_bare_domains": true, "allow_subdomains": true, "ttl": "1h"
         });
-        root.write("ssh-host-signer/roles/hosts", &role);
+        root.write("host-signer/roles/hosts", &role);
         let mut sshd = SshdSetup::trusting(&root.ca_key("ssh")).build();
         let ask = json!({
             "public_key": sshd.host_key().public_line(), "valid_principals": name, "cert_type": "host"
         });
-        let signed = root.post("ssh-host-signer/sign/hosts", &ask);
+        let signed = root.post("host-signer/sign/hosts", &ask);
         let certificate = sshd.host_key().put_certificate(signed.signed_key());
         sshd.configure(&format!("HostCertificate {}", certificate.display()));
         sshd.listen();
@@ -68,13 +68,13 @@ impl Scene {
 #[test]
 fn a_certified_host_is_believed_at_first_sight() {
     let scene = Scene::new("127.0.0.1");
-    assert_eq!(scene.ssh("ssh-host-signer").succeeded().stdout, "in\n");
+    assert_eq!(scene.ssh("host-signer").succeeded().stdout, "in\n");
 }
 
 #[test]
 fn cve_2025_26465_a_host_certified_for_another_name_is_not_believed() {
     let scene = Scene::new("web-1.example.com");
-    let ran = scene.ssh("ssh-host-signer");
+    let ran = scene.ssh("host-signer");
     assert_eq!(ran.code, Some(255), "{}", ran.stderr);
     assert!(
         ran.stdout.is_empty() && ran.stderr.contains("Host key verification failed"),
