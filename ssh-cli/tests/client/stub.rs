@@ -244,7 +244,6 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
                 "total": 1, "krl_version": 5}}),
         ),
         ("GET", "/v1/other/revocations?list=true") => (404, json!({"errors": []})),
-        ("DELETE", "/v1/ssh/revocations/e-1") => (204, Value::Null),
         ("GET", "/v1/sys/signet/hosts?list=true") => (200, json!({"data": hosts()})),
         ("GET", "/v1/sys/signet/hosts/new.example.com") => (200, json!({"data": shown_host()})),
         ("DELETE", "/v1/sys/signet/hosts/old.example.com") => (
@@ -264,7 +263,7 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
         ),
         ("GET", "/v1/sys/signet/reconcile?since=1h") => (200, json!({"data": {}})),
         ("GET", path) if path.starts_with("/v1/ssh/certificates?") => certificates(path),
-        ("PUT", "/v1/auth/token/revoke-self") => (204, Value::Null),
+        ("DELETE", "/v1/ssh/revocations/e-1") | ("PUT", "/v1/auth/token/revoke-self") => (204, Value::Null),
         _ => (404, json!({"errors": []})),
     }
 }
