@@ -11,6 +11,9 @@ mod vault;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// What a role names that any issuer may sign for which is the mount's default at the time.
+pub const DEFAULT_ISSUER: &str = "default";
+
 pub use self::vault::{ROLE_FIELDS, RoleError};
 
 /// A role's name: `\w(([\w-.@]+)?\w)?`, as in the paths of the API.
@@ -160,6 +163,7 @@ pub struct Role {
     pub(crate) verify_required: bool,
     pub(crate) algorithm_signer: AlgorithmSigner,
     pub(crate) empty_principals_allowed: bool,
+    pub(crate) issuer_ref: String,
 }
 
 impl Role {
@@ -263,6 +267,12 @@ impl Role {
     #[must_use]
     pub const fn algorithm_signer(&self) -> AlgorithmSigner {
         self.algorithm_signer
+    }
+
+    /// The issuer that signs for it: `default`, or the id or name of another of its mount. Looked up when it signs.
+    #[must_use]
+    pub fn issuer_ref(&self) -> &str {
+        &self.issuer_ref
     }
 
     /// Key kinds and lengths it allows; empty: all.

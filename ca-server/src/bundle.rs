@@ -20,7 +20,7 @@ use crate::authority::Authority;
 use crate::barrier::BarrierError;
 use crate::keyring::{Keyring, KeyringError};
 use crate::metrics::Metrics;
-use crate::mounts::{Mount, Mounts};
+use crate::mounts::{Issuer, Mount, Mounts};
 use crate::revocations::{Published, RevocationError, etag, sha256};
 use crate::store::{Change, StoreError, Table};
 
@@ -60,33 +60,40 @@ pub struct Made {
 struct Sources {
     policy: Weak<PolicySet>,
     krl: Weak<Published>,
-    user_ca: Option<Weak<dyn Signer>>,
-    host_ca: Option<Weak<dyn Signer>>,
+    user_ca: Vec<Weak<dyn Signer>>,
+    host_ca: Vec<Weak<dyn Signer>>,
 }
 
 impl Sources {
     fn are(&self, other: &Self) -> bool {
         self.policy.ptr_eq(&other.policy)
             && self.krl.ptr_eq(&other.krl)
-            && is_same(self.user_ca.as_ref(), other.user_ca.as_ref())
-            && is_same(self.host_ca.as_ref(), other.host_ca.as_ref())
+            && are_same(&self.user_ca, &other.user_ca)
+            && are_same(&self.host_ca, &other.host_ca)
     }
 }
 
-fn is_same(one: Option<&Weak<dyn Signer>>, other: Option<&Weak<dyn Signer>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => one.ptr_eq(other),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    }
+fn are_same(some: &[Weak<dyn Signer>], others: &[Weak<dyn Signer>]) -> bool {
+    some.len() == others.len() && some.iter().zip(others).all(|(one, other)| one.ptr_eq(other))
+}
+
+fn weak(issuers: &[Arc<Issuer>]) -> Vec<Weak<dyn Signer>> {
+    issuers.iter().map(|issuer| Arc::downgrade(issuer.signer())).collect()
+}
+
+fn lines(issuers: &[Arc<Issuer>]) -> Vec<String> {
+    let line = |issuer: &Arc<Issuer>| issuer.signer().public_key().line();
+    issuers.iter().map(line).collect()
 }
 
 /// What is in force for a mount at the moment.
 struct Present {
     policy: Arc<PolicySet>,
     krl: Arc<Published>,
-    user_ca: Arc<dyn Signer>,
-    host_ca: Option<Arc<dyn Signer>>,
+    /// All that are trusted, not only those that sign: hosts have to know a key before it signs, and for as long as its
+    /// certificates live.
+    user_ca: Vec<Arc<Issuer>>,
+    host_ca: Vec<Arc<Issuer>>,
 }
 
 impl Present {
@@ -94,8 +101,8 @@ impl Present {
         Sources {
             policy: Arc::downgrade(&self.policy),
             krl: Arc::downgrade(&self.krl),
-            user_ca: Some(Arc::downgrade(&self.user_ca)),
-            host_ca: self.host_ca.as_ref().map(Arc::downgrade),
+            user_ca: weak(&self.user_ca),
+            host_ca: weak(&self.host_ca),
         }
     }
 
@@ -107,8 +114,8 @@ impl Present {
             version: 0,
             issued: 0,
             valid_until: 0,
-            user_ca_keys: vec![self.user_ca.public_key().line()],
-            host_ca_keys: self.host_ca.iter().map(|signer| signer.public_key().line()).collect(),
+            user_ca_keys: lines(&self.user_ca),
+            host_ca_keys: lines(&self.host_ca),
             krl_version: 0,
             krl: String::new(),
             rules: self.policy.hosts.rules.clone(),
@@ -330,11 +337,14 @@ pub async fn current(authority: &Arc<Authority>, mount: &Arc<Mount>, now: UnixTi
 }
 
 async fn present(authority: &Authority, mount: &Mount, now: UnixTime) -> Result<Present, BundleError> {
-    let user_ca = mount.signer().ok_or(BundleError::NoCaKey)?;
+    let user_ca = mount.trusted(now);
+    if user_ca.is_empty() {
+        return Err(BundleError::NoCaKey);
+    }
     let host_mount = authority.config.hosts.host_mount.as_deref();
     let host_ca = host_mount
         .and_then(|path| authority.mounts.get(path))
-        .and_then(|mount| mount.signer());
+        .map_or_else(Vec::new, |mount| mount.trusted(now));
     Ok(Present {
         policy: authority.policy(),
         krl: authority.revocations.list(mount, now).await?.published(),

@@ -7,6 +7,7 @@ mod hosts;
 mod limits;
 mod pkcs11;
 mod read;
+mod rotation;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use aws::{
 pub use hosts::{Ec2, Hosts};
 pub use limits::Limits;
 pub use pkcs11::{CaKeyConfig, PinSource, Pkcs11Config, Pkcs11Seal, Pkcs11Token, TokenName, WrapMechanism};
+pub use rotation::Rotation;
 pub use seal::{SealConfig, SealSettings};
 
 /// Everything `signet.toml` says, checked.
@@ -59,6 +61,8 @@ pub struct Config {
     pub auth: Auth,
     /// Hosts: their mounts, bundles and enrolment.
     pub hosts: Hosts,
+    /// When a new CA key may sign.
+    pub rotation: Rotation,
 }
 
 /// Where the server listens.
@@ -154,6 +158,7 @@ impl Config {
             strict_empty_principals: true,
             auth: Auth::default(),
             hosts: Hosts::default(),
+            rotation: Rotation::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use signet_core::certificate::SignedCertificate;
 use signet_core::denial::Denial;
 use signet_core::plan::{CertificatePlan, resolve};
 use signet_core::request::SigningRequest;
+use signet_core::role::DEFAULT_ISSUER;
 use signet_core::signer::{SignError, Signer};
 
 use crate::authority::Authority;
@@ -46,7 +47,7 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
     // 3. The policies' yes to exactly these principals, this TTL, these options.
     let grant = slice.grant(rules_met, now)?;
     // 4. The CA key comes last of the checks, as on Vault.
-    let signer = at.mount.signer().ok_or(IssueError::NoCaKey)?;
+    let signer = signer(at.mount, role.issuer_ref())?;
     // 5. All fields decided, then signed.
     let serial = at.authority.ledger.reserve_serial()?;
     let plan = CertificatePlan::new(grant, serial, now, random::nonce32()?)?;
@@ -61,6 +62,16 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
         request_id: at.request_id,
     };
     Ok(at.authority.ledger.record_issue(certificate, context).await?)
+}
+
+fn signer(mount: &Mount, reference: &str) -> Result<Arc<dyn Signer>, IssueError> {
+    match mount.issuer(reference) {
+        Some(issuer) if issuer.signs() => Ok(Arc::clone(issuer.signer())),
+        Some(_) | None if reference != DEFAULT_ISSUER => Err(IssueError::Issuer {
+            reference: reference.to_owned(),
+        }),
+        Some(_) | None => Err(IssueError::NoCaKey),
+    }
 }
 
 fn lifetime(plan: &CertificatePlan) -> u64 {
@@ -136,6 +147,12 @@ pub enum IssueError {
     /// The mount has no CA key.
     #[error("the mount has no CA key")]
     NoCaKey,
+    /// The role names an issuer that is not there, or does not sign. OpenBao's text.
+    #[error("unable to find issuer for reference: {reference}")]
+    Issuer {
+        /// What the role says.
+        reference: String,
+    },
     /// It could not be signed.
     #[error("the certificate could not be signed")]
     Sign(#[from] SignError),

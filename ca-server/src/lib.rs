@@ -29,6 +29,7 @@ pub mod policy_dir;
 pub mod random;
 pub mod reload;
 pub mod revocations;
+pub mod rotation;
 pub mod seal;
 pub mod serve;
 pub mod signer;

@@ -1,6 +1,7 @@
 //! Mounts: paths at which an SSH engine lives, each with its CA key and the roles written over the API. Everything is in
 //! memory, so that signing needs no I/O; each change is durable before it is visible.
 
+mod issuer;
 mod mount;
 #[cfg(test)]
 mod tests;
@@ -12,8 +13,9 @@ use signet_core::role::{Role, RoleSource};
 use signet_core::signer::SignError;
 use signet_core::vault_value::Fields;
 
-pub use self::mount::{Created, Mount};
-use self::mount::{Settings, Stored};
+pub use self::issuer::{Issuer, State, is_issuer_name};
+pub use self::mount::{Created, IssuerConflict, Mount};
+use self::mount::{Keys, Settings, Stored};
 use crate::barrier::BarrierError;
 use crate::config::MountConfig;
 use crate::keyring::Keyring;
@@ -23,6 +25,9 @@ use crate::store::{StoreError, Table};
 
 /// Words that a mount's path must not begin with: the server's own paths live there.
 const TAKEN: &[&str] = &["sys", "auth", "identity", "cubbyhole"];
+
+/// Before a mount's UUID, where the list of its issuers lies in the settings.
+const ISSUERS_PREFIX: &str = "issuers/";
 
 /// All mounts of this server.
 #[derive(Debug)]
@@ -182,12 +187,35 @@ pub fn check_path(path: &str) -> Result<(), MountError> {
 }
 
 fn load_signers(keyring: &Keyring, mounts: &HashMap<String, Mount>, sources: &KeySources) -> Result<(), MountError> {
-    for (uuid, sealed) in keyring.store().scan(Table::CaKeys)? {
-        let secret = keyring.unseal(Table::CaKeys, &uuid, &sealed)?;
-        let mount = mounts.get(&uuid).ok_or_else(|| MountError::Damaged {
+    let mut keys: HashMap<&str, Keys> = HashMap::new();
+    for (row, sealed) in keyring.store().scan(Table::CaKeys)? {
+        let secret = keyring.unseal(Table::CaKeys, &row, &sealed)?;
+        let (uuid, id) = row
+            .split_once('/')
+            .map_or((row.as_str(), None), |(uuid, id)| (uuid, Some(id)));
+        let mount = mounts.get(uuid).ok_or_else(|| MountError::Damaged {
             what: format!("CA key of mount {uuid}"),
         })?;
-        mount.load_signer(&CaKey::from_row(&secret, mount.path(), sources)?);
+        let key = CaKey::from_row(&secret, mount.path(), sources)?;
+        let of_mount = keys.entry(mount.uuid()).or_default();
+        match id {
+            Some(id) => drop(of_mount.by_id.insert(id.to_owned(), (secret, key))),
+            None => of_mount.alone = Some((secret, key)),
+        }
+    }
+    let mut lists = HashMap::new();
+    for (key, sealed) in keyring.store().scan(Table::Settings)? {
+        let Some(mount) = key.strip_prefix(ISSUERS_PREFIX).and_then(|uuid| mounts.get(uuid)) else {
+            continue;
+        };
+        let json = keyring.unseal(Table::Settings, &key, &sealed)?;
+        lists.insert(mount.uuid(), issuer::from_json(&json, mount.path())?);
+    }
+    for (uuid, mount) in mounts {
+        mount.load_issuers(
+            lists.remove(uuid.as_str()),
+            keys.remove(uuid.as_str()).unwrap_or_default(),
+        )?;
     }
     Ok(())
 }
@@ -230,6 +258,9 @@ pub enum MountError {
         /// Where it was.
         path: String,
     },
+    /// An issuer's name, key or state is in the way.
+    #[error(transparent)]
+    Issuer(#[from] IssuerConflict),
     /// A stored thing cannot be read.
     #[error("the stored {what} cannot be read")]
     Damaged {

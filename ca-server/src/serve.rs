@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::authority::{Authority, OpenError};
 use crate::clock::Clock;
-use crate::config::{Config, MountConfig, Tls as TlsConfig};
+use crate::config::{CaKeyConfig, Config, MountConfig, Tls as TlsConfig};
 use crate::foundation::Foundation;
 use crate::listener::{Listener, Serving};
 use crate::metrics::Metrics;
@@ -152,9 +152,16 @@ pub(crate) async fn make_mounts(authority: &Authority) -> anyhow::Result<()> {
             authority.ledger.record(event.text("by", "signet.toml")).await?;
             authority.mounts.create(config).await?
         };
+        let is_there = |wanted: &CaKeyConfig| {
+            mount
+                .issuers()
+                .iter()
+                .any(|issuer| wanted.names(issuer.signer().as_ref()))
+        };
         match (mount.signer(), &config.ca_key) {
             (None, _) => make_ca_key(authority, config).await?,
-            (Some(signer), Some(wanted)) if !wanted.names(signer.as_ref()) => tracing::warn!(
+            // A rotation away from it may be under way.
+            (Some(signer), Some(wanted)) if !is_there(wanted) => tracing::warn!(
                 mount = config.path,
                 ca_fingerprint = signer.public_key().fingerprint(),
                 "the mount has another CA key than `ca_key` names; it is not replaced, since hosts trust it"

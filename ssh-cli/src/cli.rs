@@ -54,6 +54,9 @@ pub enum Verb {
     /// Show the certificates that live: who, where, until when
     #[command(subcommand)]
     Certs(command::certs::CertsCommand),
+    /// The CA keys of a mount: where their rotation stands, and its next step
+    #[command(subcommand)]
+    Ca(Box<command::ca::CaCommand>),
     /// Make ssh believe hosts by certificate: writes the authority's @cert-authority line
     Trust(command::trust::TrustArgs),
     /// Show enrolled hosts and what they reported; make one-time tokens

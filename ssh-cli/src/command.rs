@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod audit;
 pub mod breakglass;
+pub mod ca;
 pub mod certs;
 pub mod completions;
 pub mod host;

@@ -64,6 +64,7 @@ fn dispatch(words: impl IntoIterator<Item = OsString>, environment: &Environment
         Verb::Revoke(args) => command::revoke::run(&args, environment),
         Verb::Revocations(verb) => command::revocations::run(&verb, environment),
         Verb::Certs(verb) => command::certs::run(&verb, environment),
+        Verb::Ca(verb) => command::ca::run(&verb, environment),
         Verb::Trust(args) => command::trust::run(&args, environment),
         Verb::Hosts(verb) => command::hosts::run(&verb, environment),
         Verb::Audit(verb) => command::audit::run(&verb, environment),

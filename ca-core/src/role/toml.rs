@@ -72,6 +72,7 @@ impl RoleFile<'_, '_> {
             verify_required: flag("verify_required"),
             algorithm_signer: self.algorithm_signer(),
             empty_principals_allowed: false,
+            issuer_ref: self.issuer_ref(),
         };
         self.check_whole(&role);
         role
@@ -243,6 +244,14 @@ impl RoleFile<'_, '_> {
             self.table.wrong("key_id_format", format!("`key_id_format`: {why}"));
         }
         format
+    }
+
+    fn issuer_ref(&self) -> String {
+        let wanted = "the id or name of an issuer of the role's mount, or `default`";
+        let named = self.table.parsed("issuer_ref", wanted, |text| {
+            super::is_role_name(text).then(|| text.to_owned())
+        });
+        named.unwrap_or_else(|| super::DEFAULT_ISSUER.to_owned())
     }
 
     fn key_lengths(&self) -> BTreeMap<String, Vec<u32>> {

@@ -75,9 +75,9 @@ pub enum RoleError {
     /// A longer backdating than anybody needs.
     #[error("not_before_duration is {0} s, at most 86400 s are allowed")]
     NotBeforeTooLong(u64),
-    /// Only the default issuer exists.
-    #[error("issuer_ref {0:?} is unknown: only \"default\" is offered")]
-    IssuerUnknown(String),
+    /// Neither an issuer's id nor a name that one can have.
+    #[error("issuer_ref {0:?} is neither the id nor the name of an issuer")]
+    IssuerInvalid(String),
     /// A name that does not fit in a path.
     #[error("{0:?} is not a role name: letters, digits, `_`, and inside also `-`, `.` and `@`")]
     Name(String),
@@ -129,11 +129,9 @@ impl Role {
             verify_required: false,
             algorithm_signer: algorithm_signer(&text("algorithm_signer")?)?,
             empty_principals_allowed: yes("allow_empty_principals")?,
+            issuer_ref: issuer_ref(text("issuer_ref")?)?,
         };
-        match text("issuer_ref")?.as_str() {
-            "" | "default" => role.checked(),
-            other => Err(RoleError::IssuerUnknown(other.to_owned())),
-        }
+        role.checked()
     }
 
     fn checked(self) -> Result<Self, RoleError> {
@@ -156,7 +154,7 @@ impl Role {
         for (kind, bits) in &self.key_lengths {
             lengths.insert(kind.clone(), json!(bits));
         }
-        json!({
+        let mut fields = json!({
             "algorithm_signer": self.algorithm_signer.as_str(),
             "allow_bare_domains": self.bare_domains,
             "allow_empty_principals": self.empty_principals_allowed,
@@ -187,7 +185,15 @@ impl Role {
             "max_ttl": self.max_ttl_secs.unwrap_or(0),
             "not_before_duration": self.backdate_secs,
             "ttl": self.ttl_secs.unwrap_or(0),
-        })
+        });
+        // Vault's roles have no such field; it is there for those who use it.
+        if let Some(fields) = fields
+            .as_object_mut()
+            .filter(|_| self.issuer_ref != super::DEFAULT_ISSUER)
+        {
+            fields.insert("issuer_ref".to_owned(), self.issuer_ref.as_str().into());
+        }
+        fields
     }
 }
 
@@ -266,6 +272,17 @@ fn untrimmed(text: &str) -> BTreeSet<String> {
 
 fn joined(names: &BTreeSet<String>) -> String {
     names.iter().map(String::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn issuer_ref(text: String) -> Result<String, RoleError> {
+    if text.is_empty() {
+        return Ok(super::DEFAULT_ISSUER.to_owned());
+    }
+    if super::is_role_name(&text) {
+        Ok(text)
+    } else {
+        Err(RoleError::IssuerInvalid(text))
+    }
 }
 
 fn algorithm_signer(word: &str) -> Result<AlgorithmSigner, RoleError> {

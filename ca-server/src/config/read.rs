@@ -8,7 +8,9 @@ use signet_core::signer::CaKeyType;
 use signet_core::sshsig::LoginAddress;
 use signet_core::toml_reader::TableReader;
 
-use super::{Auth, CaKeyConfig, Config, Hosts, Limits, Listen, MountConfig, SYSTEM_TTL_SECS, SealConfig, Tls};
+use super::{
+    Auth, CaKeyConfig, Config, Hosts, Limits, Listen, MountConfig, Rotation, SYSTEM_TTL_SECS, SealConfig, Tls,
+};
 
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8200);
 
@@ -36,6 +38,7 @@ pub(super) fn config(top: &TableReader<'_>, base: &Path) -> Config {
             .unwrap_or(true),
         auth: Auth::read(top, base),
         hosts: Hosts::read(top, base),
+        rotation: Rotation::read(top),
     }
 }
 

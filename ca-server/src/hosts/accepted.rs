@@ -36,11 +36,11 @@ impl Detector {
     /// For this server's ledger and the CA keys of its mounts.
     #[must_use]
     pub fn new(authority: &Authority) -> Self {
-        let signers = authority.mounts.list().into_iter().filter_map(|mount| mount.signer());
+        let issuers = authority.mounts.list().into_iter().flat_map(|mount| mount.issuers());
         Self {
             ledger: authority.config.data.join(FILE),
             node: authority.config.node,
-            ca_keys: signers.map(|signer| signer.public_key().fingerprint()).collect(),
+            ca_keys: issuers.map(|issuer| issuer.fingerprint()).collect(),
         }
     }
 

@@ -319,7 +319,9 @@ async fn certificate(
         }
         Err(IssueError::NoCaKey) => Err(no_mount()),
         Err(IssueError::Ledger(error)) => Err(error.into()),
-        Err(error @ (IssueError::Sign(_) | IssueError::Random(_))) => Err(HostError::Issue(error)),
+        Err(error @ (IssueError::Issuer { .. } | IssueError::Sign(_) | IssueError::Random(_))) => {
+            Err(HostError::Issue(error))
+        }
     }
 }
 

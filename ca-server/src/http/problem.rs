@@ -17,7 +17,7 @@ use crate::bundle::BundleError;
 use crate::custody::CustodyError;
 use crate::custody::recipients::RecipientError;
 use crate::ledger::LedgerError;
-use crate::mounts::MountError;
+use crate::mounts::{IssuerConflict, MountError};
 use crate::node::{LifeError, Node};
 use crate::random::RandomFailed;
 use crate::revocations::{ResolveError, RevocationError, SelectorError};
@@ -391,6 +391,11 @@ impl From<MountError> for Problem {
             MountError::Path { .. } => Self::refused("mount-path-invalid", error.to_string()),
             MountError::InUse { .. } => Self::refused("mount-path-in-use", error.to_string()),
             MountError::Deleted { .. } => Self::refused("no-such-mount", error.to_string()),
+            MountError::Issuer(IssuerConflict::Name) => Self::refused("issuer-invalid", error.to_string()),
+            MountError::Issuer(IssuerConflict::Key(_) | IssuerConflict::Default) => {
+                Self::refused("ca-key-exists", error.to_string())
+            }
+            MountError::Issuer(IssuerConflict::Changed) => Self::refused("rotation-step", error.to_string()),
             MountError::Damaged { .. }
             | MountError::Key(_)
             | MountError::Barrier(_)

@@ -7,12 +7,14 @@ mod certificates;
 mod custody;
 mod hosts;
 mod issue;
+mod issuers;
 mod keyholder;
 mod login;
 mod mounts;
 mod reconcile;
 mod revocations;
 mod roles;
+mod rotate;
 mod sign;
 mod signet;
 mod sys;
@@ -62,6 +64,7 @@ pub(super) async fn keyholder(endpoint: Keyholder, ask: &NodeAsk<'_>) -> Result<
 pub(super) async fn open(endpoint: Open, ask: &Ask<'_>) -> Result<Reply, Problem> {
     match endpoint {
         Open::PublicKey => ca::public_key(ask),
+        Open::IssuerPublicKey => issuers::public_key(ask),
         Open::SshKeyChallenge => login::ssh_key_challenge(ask).await,
         Open::SshKeyLogin => login::ssh_key_login(ask).await,
         Open::JwtLogin => login::jwt_login(ask).await,
@@ -111,6 +114,15 @@ pub(super) async fn policy(endpoint: Policy, ask: &Ask<'_>, permit: &Permit) -> 
         Policy::CaRead => ca::read(ask),
         Policy::CaWrite => ca::write(ask, permit).await,
         Policy::CaDelete => ca::delete(ask, permit).await,
+        Policy::IssuerList => issuers::list(ask),
+        Policy::IssuerImport => issuers::import(ask, permit).await,
+        Policy::IssuerRead => issuers::read(ask),
+        Policy::IssuerRename => issuers::rename(ask, permit).await,
+        Policy::IssuerDelete => issuers::delete(ask, permit).await,
+        Policy::DefaultIssuerRead => issuers::read_default(ask),
+        Policy::DefaultIssuerWrite => issuers::write_default(ask, permit).await,
+        Policy::RotationRead => rotate::read(ask).await,
+        Policy::RotationStep => rotate::step(ask, permit).await,
         Policy::TokenCreate => token::create(ask, permit, false).await,
         Policy::TokenCreateOrphan => token::create(ask, permit, true).await,
         Policy::TokenLookup => token::lookup(ask),

@@ -102,6 +102,7 @@ pub enum Endpoint {
 )]
 pub enum Open {
     PublicKey,
+    IssuerPublicKey,
     SshKeyChallenge,
     SshKeyLogin,
     JwtLogin,
@@ -122,7 +123,12 @@ impl Open {
     pub const fn is_fetch(self) -> bool {
         matches!(
             self,
-            Self::PublicKey | Self::Krl | Self::KrlSignature | Self::TrustBundle | Self::BundleKey
+            Self::PublicKey
+                | Self::IssuerPublicKey
+                | Self::Krl
+                | Self::KrlSignature
+                | Self::TrustBundle
+                | Self::BundleKey
         )
     }
 }
@@ -203,6 +209,15 @@ pub enum Policy {
     CaRead,
     CaWrite,
     CaDelete,
+    IssuerList,
+    IssuerImport,
+    IssuerRead,
+    IssuerRename,
+    IssuerDelete,
+    DefaultIssuerRead,
+    DefaultIssuerWrite,
+    RotationRead,
+    RotationStep,
     TokenCreate,
     TokenCreateOrphan,
     TokenLookup,
@@ -378,6 +393,26 @@ const CA_FIELDS: &[&str] = &[
     "key_type",
     "key_bits",
 ];
+const IMPORT_FIELDS: &[&str] = &[
+    "private_key",
+    "public_key",
+    "generate_signing_key",
+    "key_type",
+    "key_bits",
+    "set_default",
+    "force",
+];
+const ROTATE_FIELDS: &[&str] = &[
+    "step",
+    "issuer",
+    "force",
+    "issuer_name",
+    "private_key",
+    "public_key",
+    "generate_signing_key",
+    "key_type",
+    "key_bits",
+];
 const ISSUE_FIELDS: &[&str] = &[
     "key_type",
     "key_bits",
@@ -416,7 +451,6 @@ const REKEY_FIELDS: &[&str] = &[
 const SHARE_FIELDS: &[&str] = &["key", "nonce"];
 
 const OTP: &str = "the one-time-password mode (creds, lookup, verify, zeroaddress)";
-const ISSUERS: &str = "more than one issuer a mount";
 
 /// Every route. Within a mount the first match counts; `sign` stands first as it is asked most.
 #[rustfmt::skip]
@@ -448,13 +482,17 @@ pub const ROUTES: &[Route] = &[
     mount(Op::Write,  "config/zeroaddress",      not_offered(OTP),                 ANY),
     mount(Op::Delete, "config/zeroaddress",      not_offered(OTP),                 ANY),
     mount(Op::Delete, "tidy/dynamic-keys",       not_offered("the dynamic key mode"), ANY),
-    mount(Op::List,   "issuers",                 not_offered(ISSUERS),             ANY),
-    mount(Op::Write,  "issuers/*path",           not_offered(ISSUERS),             ANY),
-    mount(Op::Read,   "issuer/*path",            not_offered(ISSUERS),             ANY),
-    mount(Op::Write,  "issuer/*path",            not_offered(ISSUERS),             ANY),
-    mount(Op::Delete, "issuer/*path",            not_offered(ISSUERS),             ANY),
-    mount(Op::Read,   "config/issuers",          not_offered(ISSUERS),             ANY),
-    mount(Op::Write,  "config/issuers",          not_offered(ISSUERS),             ANY),
+    mount(Op::List,   "issuers",                 policy(Policy::IssuerList),       &["after", "limit"]),
+    mount(Op::Write,  "issuers/import",          policy(Policy::IssuerImport),     IMPORT_FIELDS),
+    mount(Op::Write,  "issuers/import/:name",    policy(Policy::IssuerImport),     IMPORT_FIELDS),
+    mount(Op::Read,   "issuer/:ref/public_key",  open(Open::IssuerPublicKey),      ANY),
+    mount(Op::Read,   "issuer/:ref",             policy(Policy::IssuerRead),       ANY),
+    mount(Op::Write,  "issuer/:ref",             policy(Policy::IssuerRename),     &["issuer_name"]),
+    mount(Op::Delete, "issuer/:ref",             policy(Policy::IssuerDelete),     &["force"]),
+    mount(Op::Read,   "config/issuers",          policy(Policy::DefaultIssuerRead), ANY),
+    mount(Op::Write,  "config/issuers",          policy(Policy::DefaultIssuerWrite), &["default", "force"]),
+    mount(Op::Read,   "rotate",                  policy(Policy::RotationRead),     ANY),
+    mount(Op::Write,  "rotate",                  policy(Policy::RotationStep),     ROTATE_FIELDS),
 
     root(Op::Read,    "sys/health",              node(NodeEndpoint::Health),       ANY),
     root(Op::Head,    "sys/health",              node(NodeEndpoint::Health),       ANY),

@@ -1,19 +1,23 @@
 //! One mount.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use signet_core::role::Role;
 use signet_core::signer::Signer;
-use tokio::sync::MutexGuard;
+use signet_core::time::UnixTime;
+use tokio::sync::OwnedMutexGuard;
+use zeroize::Zeroizing;
 
-use super::MountError;
+use super::issuer::{self, About, Issuer, Issuers, State};
+use super::{ISSUERS_PREFIX, MountError};
 use crate::barrier::BarrierError;
 use crate::keyring::Keyring;
+use crate::random;
 use crate::signer::CaKey;
-use crate::store::{Change, Table};
+use crate::store::{Change, StoreError, Table};
 
 /// A mounted SSH engine.
 #[derive(Debug)]
@@ -22,12 +26,11 @@ pub struct Mount {
     uuid: String,
     accessor: String,
     settings: ArcSwap<Settings>,
-    /// `ArcSwapOption` takes no trait object, so the signer is in a box of its own.
-    signer: ArcSwapOption<Arc<dyn Signer>>,
+    issuers: Arc<ArcSwap<Issuers>>,
     roles: RwLock<BTreeMap<String, Arc<Role>>>,
     keyring: Arc<Keyring>,
     /// Changes of one mount happen one after the other, in memory as in the store.
-    changing: tokio::sync::Mutex<Life>,
+    changing: Arc<tokio::sync::Mutex<Life>>,
 }
 
 /// What can be tuned.
@@ -65,6 +68,38 @@ pub enum Created {
     AlreadyConfigured,
 }
 
+/// Which comes first. What must not sign any more leaves memory before it leaves the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    StoreFirst,
+    MemoryFirst,
+}
+
+/// Why an issuer is not added or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IssuerConflict {
+    /// There is a default issuer.
+    #[error("the mount has a default issuer")]
+    Default,
+    /// OpenBao's text.
+    #[error("issuer name already in use")]
+    Name,
+    /// An issuer with this id has the key.
+    #[error("an issuer with this key is there already: {0}")]
+    Key(String),
+    /// Another request changed it in the meantime.
+    #[error("the issuer was changed in the meantime")]
+    Changed,
+}
+
+/// The CA keys that the store holds for a mount, each with its row.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    /// The one key of a store from before issuers.
+    pub(super) alone: Option<(Zeroizing<Vec<u8>>, CaKey)>,
+    pub(super) by_id: HashMap<String, (Zeroizing<Vec<u8>>, CaKey)>,
+}
+
 impl Mount {
     pub(super) fn new(path: &str, stored: Stored, keyring: Arc<Keyring>) -> Self {
         Self {
@@ -72,10 +107,10 @@ impl Mount {
             uuid: stored.uuid,
             accessor: stored.accessor,
             settings: ArcSwap::from_pointee(stored.settings),
-            signer: ArcSwapOption::empty(),
+            issuers: Arc::default(),
             roles: RwLock::default(),
             keyring,
-            changing: tokio::sync::Mutex::default(),
+            changing: Arc::default(),
         }
     }
 
@@ -139,44 +174,259 @@ impl Mount {
         Ok(())
     }
 
-    /// The CA key, if there is one.
+    /// The CA key that signs, if there is one.
     #[must_use]
     pub fn signer(&self) -> Option<Arc<dyn Signer>> {
-        self.signer.load().as_deref().cloned()
+        self.default_issuer().map(|issuer| Arc::clone(&issuer.signer))
     }
 
-    /// Puts the CA key in place, durable and sealed; never replaces one.
+    /// The issuer that signs for all roles that name no other.
+    #[must_use]
+    pub fn default_issuer(&self) -> Option<Arc<Issuer>> {
+        self.issuer("default")
+    }
+
+    /// The issuer with this id or name; `default` means the one that signs.
+    #[must_use]
+    pub fn issuer(&self, reference: &str) -> Option<Arc<Issuer>> {
+        let issuers = self.issuers.load();
+        issuers.iter().find(|issuer| issuer.is_meant(reference)).cloned()
+    }
+
+    /// All issuers, in the order in which they were made.
+    #[must_use]
+    pub fn issuers(&self) -> Vec<Arc<Issuer>> {
+        self.issuers.load().as_ref().clone()
+    }
+
+    /// The issuers that hosts are told to trust, the default first.
+    #[must_use]
+    pub fn trusted(&self, now: UnixTime) -> Vec<Arc<Issuer>> {
+        let mut trusted = self.issuers();
+        trusted.retain(|issuer| issuer.is_trusted(now));
+        trusted.sort_by_key(|issuer| issuer.state() != State::Default);
+        trusted
+    }
+
+    /// Puts the CA key in place, durable and sealed; never replaces one. `now` is unknown to those who start a server.
     ///
     /// # Errors
     /// [`MountError`]; there is no CA key then.
     pub async fn set_signer(&self, key: impl Into<CaKey>) -> Result<Created, MountError> {
-        let key = key.into();
-        let _changing = self.change_begins().await?;
-        if self.signer.load().is_some() {
-            return Ok(Created::AlreadyConfigured);
+        let added = self.add_issuer(key, "", State::Default, UnixTime::from_secs(0)).await;
+        match added {
+            Ok(_) => Ok(Created::Created),
+            Err(MountError::Issuer(IssuerConflict::Default)) => Ok(Created::AlreadyConfigured),
+            Err(error) => Err(error),
         }
-        let change = self.keyring.seal(Table::CaKeys, &self.uuid, &key.to_row()?)?;
-        self.keyring.store().apply(vec![change]).durable().await?;
-        self.load_signer(&key);
-        Ok(Created::Created)
     }
 
-    /// Removes the CA key; `false` if there was none.
+    /// Adds an issuer, durable and sealed. A staged one is meant to become the default.
     ///
     /// # Errors
-    /// The store's failure; the key is then still there.
-    pub async fn delete_signer(&self) -> Result<bool, MountError> {
-        let _changing = self.change_begins().await?;
-        // Out of memory first: whoever asked for this may hang up at any await, and the key must not sign on.
-        let Some(signer) = self.signer.swap(None) else {
-            return Ok(false);
-        };
-        let change = Change::Delete(Table::CaKeys, self.uuid.clone());
-        let deleted = self.keyring.store().apply(vec![change]).durable().await;
-        if deleted.is_err() {
-            self.signer.store(Some(signer));
+    /// [`MountError::Issuer`] when name, key or place are taken; nothing was changed.
+    pub async fn add_issuer(
+        &self,
+        key: impl Into<CaKey>,
+        name: &str,
+        state: State,
+        now: UnixTime,
+    ) -> Result<Arc<Issuer>, MountError> {
+        let key = key.into();
+        let changing = self.change_begins().await?;
+        let id = random::uuid();
+        let key_change = self.keyring.seal(Table::CaKeys, &self.key_row(&id), &key.to_row()?)?;
+        let mut about = About::new(id, name.to_owned(), state, now);
+        about.successor = state == State::Staged;
+        let signer = key.signer();
+        let issuer = Arc::new(Issuer { about, signer });
+        let mut next = self.issuers();
+        for other in &next {
+            if state == State::Default && other.state() == State::Default {
+                return Err(IssuerConflict::Default.into());
+            }
+            if !name.is_empty() && other.name() == name {
+                return Err(IssuerConflict::Name.into());
+            }
+            if other.signer.public_key().blob() == issuer.signer.public_key().blob() {
+                return Err(IssuerConflict::Key(other.id().to_owned()).into());
+            }
         }
-        Ok(deleted.map(|()| true)?)
+        next.push(Arc::clone(&issuer));
+        self.put_issuers(changing, next, vec![key_change], Order::StoreFirst)
+            .await?;
+        Ok(issuer)
+    }
+
+    /// Tells hosts to trust a staged issuer.
+    ///
+    /// # Errors
+    /// [`MountError::Issuer`] when it is not staged any more; nothing was changed.
+    pub async fn publish(&self, id: &str, now: UnixTime) -> Result<(), MountError> {
+        self.step(id, Order::StoreFirst, |about, _| {
+            (about.state == State::Staged).then(|| {
+                about.state = State::Published;
+                (about.since, about.published) = (now.secs(), now.secs());
+            })
+        })
+        .await
+    }
+
+    /// Lets a published issuer sign, and the one that signed before be trusted only: one change.
+    ///
+    /// # Errors
+    /// [`MountError::Issuer`] when it is not published any more; nothing was changed.
+    pub async fn promote(&self, id: &str, now: UnixTime) -> Result<(), MountError> {
+        self.step(id, Order::StoreFirst, |about, others| {
+            (about.state == State::Published).then(|| {
+                about.state = State::Default;
+                about.since = now.secs();
+                (about.successor, about.predecessor) = (false, false);
+                for other in others.iter_mut().filter(|other| other.state == State::Default) {
+                    other.state = State::Published;
+                    other.since = now.secs();
+                    other.predecessor = true;
+                }
+            })
+        })
+        .await
+    }
+
+    /// Ends an issuer's signing; it is trusted until `until`.
+    ///
+    /// # Errors
+    /// [`MountError::Issuer`] when it is the default or not published any more; nothing was changed.
+    pub async fn retire(&self, id: &str, now: UnixTime, until: UnixTime) -> Result<(), MountError> {
+        self.step(id, Order::MemoryFirst, |about, _| {
+            (about.state == State::Published).then(|| {
+                about.state = State::Retired;
+                (about.since, about.until) = (now.secs(), until.secs());
+            })
+        })
+        .await
+    }
+
+    /// Gives an issuer a name; `""` takes it away.
+    ///
+    /// # Errors
+    /// [`MountError::Issuer`] when another has the name; nothing was changed.
+    pub async fn rename(&self, id: &str, name: &str) -> Result<(), MountError> {
+        if self
+            .issuers()
+            .iter()
+            .any(|other| !name.is_empty() && other.name() == name && other.id() != id)
+        {
+            return Err(IssuerConflict::Name.into());
+        }
+        self.step(id, Order::StoreFirst, |about, others| {
+            let taken = !name.is_empty() && others.iter().any(|other| other.name == name);
+            (!taken).then(|| name.clone_into(&mut about.name))
+        })
+        .await
+    }
+
+    /// Removes an issuer and its key: no host should trust it any more.
+    ///
+    /// # Errors
+    /// [`MountError::Issuer`] when it is in another state than `seen`; nothing was changed.
+    pub async fn remove_issuer(&self, id: &str, seen: State) -> Result<(), MountError> {
+        let changing = self.change_begins().await?;
+        let mut next = self.issuers();
+        let before = next.len();
+        next.retain(|issuer| issuer.id() != id || issuer.state() != seen);
+        if next.len() == before {
+            return Err(IssuerConflict::Changed.into());
+        }
+        let change = Change::Delete(Table::CaKeys, self.key_row(id));
+        self.put_issuers(changing, next, vec![change], Order::MemoryFirst).await
+    }
+
+    /// Removes all issuers; `false` if there was none.
+    ///
+    /// # Errors
+    /// The store's failure; the keys are then still there.
+    pub async fn delete_signer(&self) -> Result<bool, MountError> {
+        let changing = self.change_begins().await?;
+        let issuers = self.issuers();
+        if issuers.is_empty() {
+            return Ok(false);
+        }
+        let changes = self.key_deletions(&issuers);
+        self.put_issuers(changing, Vec::new(), changes, Order::MemoryFirst)
+            .await?;
+        Ok(true)
+    }
+
+    /// Changes one issuer, seeing the others.
+    async fn step(
+        &self,
+        id: &str,
+        order: Order,
+        change: impl FnOnce(&mut About, &mut [About]) -> Option<()>,
+    ) -> Result<(), MountError> {
+        let changing = self.change_begins().await?;
+        let issuers = self.issuers();
+        let (mut meant, mut others): (Vec<About>, Vec<About>) = issuers
+            .iter()
+            .map(|issuer| issuer.about.clone())
+            .partition(|about| about.id == id);
+        let done = meant.first_mut().and_then(|about| change(about, &mut others));
+        if done.is_none() {
+            return Err(IssuerConflict::Changed.into());
+        }
+        meant.append(&mut others);
+        let changed = |issuer: &Arc<Issuer>| match meant.iter().find(|about| about.id == issuer.about.id) {
+            Some(about) if *about != issuer.about => Arc::new(Issuer {
+                about: about.clone(),
+                signer: Arc::clone(&issuer.signer),
+            }),
+            _ => Arc::clone(issuer),
+        };
+        let next = issuers.iter().map(changed).collect();
+        self.put_issuers(changing, next, Vec::new(), order).await
+    }
+
+    /// Makes the list of issuers durable, in one step with `more`, and puts it in force. In a task of its own: whoever asked
+    /// may hang up at any await, and memory and store must not differ then.
+    async fn put_issuers(
+        &self,
+        changing: OwnedMutexGuard<Life>,
+        next: Issuers,
+        more: Vec<Change>,
+        order: Order,
+    ) -> Result<(), MountError> {
+        let mut changes = vec![self.issuers_change(&next)?];
+        changes.extend(more);
+        let (store, issuers) = (Arc::clone(self.keyring.store()), Arc::clone(&self.issuers));
+        let putting = tokio::spawn(async move {
+            let next = Arc::new(next);
+            let old = issuers.load_full();
+            if order == Order::MemoryFirst {
+                issuers.store(Arc::clone(&next));
+            }
+            let durable = store.apply(changes).durable().await;
+            issuers.store(if durable.is_ok() { next } else { old });
+            drop(changing);
+            durable
+        });
+        Ok(putting.await.map_err(|_| StoreError::Gone)??)
+    }
+
+    fn issuers_change(&self, issuers: &Issuers) -> Result<Change, BarrierError> {
+        let key = format!("{ISSUERS_PREFIX}{}", self.uuid);
+        if issuers.is_empty() {
+            return Ok(Change::Delete(Table::Settings, key));
+        }
+        self.keyring.seal(Table::Settings, &key, &issuer::to_json(issuers))
+    }
+
+    fn key_deletions(&self, issuers: &Issuers) -> Vec<Change> {
+        let deletion = |issuer: &Arc<Issuer>| Change::Delete(Table::CaKeys, self.key_row(issuer.id()));
+        issuers.iter().map(deletion).collect()
+    }
+
+    fn key_row(&self, id: &str) -> String {
+        format!("{}/{id}", self.uuid)
     }
 
     /// A role that was written over the API. Those of files come first: see `Authority::role`.
@@ -245,8 +495,37 @@ impl Mount {
         Ok(deleted.map(|()| true)?)
     }
 
-    pub(super) fn load_signer(&self, key: &CaKey) {
-        self.signer.store(Some(Arc::new(key.signer())));
+    /// Puts in place what the store holds, or takes over the one key of a store from before issuers: its row gets the
+    /// issuer's own key and the list, in one step. Blocking.
+    pub(super) fn load_issuers(&self, list: Option<Vec<About>>, mut keys: Keys) -> Result<(), MountError> {
+        let damaged = |what: &str| MountError::Damaged {
+            what: format!("{what} of mount `{}`", self.path),
+        };
+        let mut issuers = Issuers::new();
+        for about in list.into_iter().flatten() {
+            let (_, key) = keys.by_id.remove(&about.id).ok_or_else(|| damaged("CA key"))?;
+            issuers.push(Arc::new(Issuer {
+                about,
+                signer: key.signer(),
+            }));
+        }
+        if !keys.by_id.is_empty() || (keys.alone.is_some() && !issuers.is_empty()) {
+            return Err(damaged("list of issuers"));
+        }
+        if let Some((row, key)) = keys.alone {
+            let about = About::new(random::uuid(), String::new(), State::Default, UnixTime::from_secs(0));
+            let changes = vec![
+                self.keyring.seal(Table::CaKeys, &self.key_row(&about.id), &row)?,
+                Change::Delete(Table::CaKeys, self.uuid.clone()),
+            ];
+            let signer = key.signer();
+            issuers.push(Arc::new(Issuer { about, signer }));
+            let all = [vec![self.issuers_change(&issuers)?], changes].concat();
+            self.keyring.store().apply(all).wait()?;
+            tracing::info!(mount = self.path, "the CA key is the mount's default issuer now");
+        }
+        self.issuers.store(Arc::new(issuers));
+        Ok(())
     }
 
     pub(super) fn load_role(&self, role: Role) {
@@ -268,22 +547,26 @@ impl Mount {
             .iter()
             .map(|name| Change::Delete(Table::Roles, self.role_key(name)))
             .collect();
-        changes.push(Change::Delete(Table::CaKeys, self.uuid.clone()));
+        changes.extend(self.key_deletions(&self.issuers()));
+        changes.push(Change::Delete(
+            Table::Settings,
+            format!("{ISSUERS_PREFIX}{}", self.uuid),
+        ));
         changes.push(Change::Delete(Table::Mounts, self.path.clone()));
         // A request that still holds this mount must not sign nor write any more.
         *life = Life::Deleted;
-        let signer = self.signer.swap(None);
+        let issuers = self.issuers.swap(Arc::default());
         let deleted = self.keyring.store().apply(changes).durable().await;
         if deleted.is_err() {
             *life = Life::There;
-            self.signer.store(signer);
+            self.issuers.store(issuers);
         }
         Ok(deleted?)
     }
 
     /// Waits for the mount's other changes.
-    async fn change_begins(&self) -> Result<MutexGuard<'_, Life>, MountError> {
-        let life = self.changing.lock().await;
+    async fn change_begins(&self) -> Result<OwnedMutexGuard<Life>, MountError> {
+        let life = Arc::clone(&self.changing).lock_owned().await;
         match *life {
             Life::There => Ok(life),
             Life::Deleted => Err(MountError::Deleted {

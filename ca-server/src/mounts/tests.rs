@@ -2,18 +2,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signet_core::role::{Role, RoleSource};
 use signet_core::signer::{CaKeyType, Signer as _, SoftwareSigner};
+use signet_core::time::UnixTime;
 use signet_core::vault_value::Fields;
 
-use super::{Created, MountError, Mounts, check_path};
+use super::{Created, IssuerConflict, MountError, Mounts, State, check_path};
 use crate::barrier::Barrier;
 use crate::config::MountConfig;
 use crate::keyring::{Keyring, KeyringError};
 use crate::signer::KeySources;
 use crate::store::sqlite::{SqliteStore, connect};
-use crate::store::{Store, Table};
+use crate::store::{Change, Receipt, Store, StoreError, Table};
 
 fn keyring(folder: &Path, key: u8) -> Result<Arc<Keyring>, KeyringError> {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.join("store.db")).unwrap());
@@ -185,8 +187,9 @@ async fn another_key_file_or_a_flipped_byte_is_a_clear_error_and_loses_nothing()
     assert_eq!(
         error.to_string(),
         format!(
-            "the sealed value at `ca_keys/{}` does not open: it was altered, moved, or belongs to another keyring",
-            mount.uuid()
+            "the sealed value at `ca_keys/{}/{}` does not open: it was altered, moved, or belongs to another keyring",
+            mount.uuid(),
+            mount.default_issuer().unwrap().id()
         )
     );
     database.execute("UPDATE ca_keys SET value = ?1", [&sealed]).unwrap();
@@ -198,4 +201,142 @@ async fn another_key_file_or_a_flipped_byte_is_a_clear_error_and_loses_nothing()
             .signer()
             .is_some()
     );
+}
+
+/// A store whose next change fails while it is armed.
+#[derive(Debug)]
+struct Failing {
+    store: SqliteStore,
+    armed: AtomicBool,
+}
+
+impl Store for Failing {
+    fn apply(&self, changes: Vec<Change>) -> Receipt {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            let (sender, receipt) = Receipt::new();
+            drop(sender.send(Err(StoreError::Gone)));
+            return receipt;
+        }
+        self.store.apply(changes)
+    }
+
+    fn scan(&self, table: Table) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.store.scan(table)
+    }
+}
+
+fn states(mounts: &Mounts) -> Vec<State> {
+    let issuers = mounts.get("ssh").unwrap().issuers();
+    issuers.iter().map(|issuer| issuer.state()).collect()
+}
+
+#[tokio::test]
+async fn a_step_of_a_rotation_that_cannot_be_stored_changed_nothing_and_can_be_done_again() {
+    use State::{Default, Published, Retired, Staged};
+    let folder = tempfile::tempdir().unwrap();
+    let failing = Arc::new(Failing {
+        store: SqliteStore::open(&folder.path().join("store.db")).unwrap(),
+        armed: AtomicBool::new(false),
+    });
+    let store: Arc<dyn Store> = failing.clone();
+    let keyring = Arc::new(Keyring::open(Barrier::new(&[7; 32]).unwrap(), store).unwrap());
+    let open = || Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
+    let mounts = open();
+    let mount = mounts.create(&config("ssh")).await.unwrap();
+    let key = || SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
+    let now = UnixTime::from_secs(100);
+    let mut before = Vec::new();
+    for (step, after) in [
+        ("first", vec![Default]),
+        ("stage", vec![Default, Staged]),
+        ("publish", vec![Default, Published]),
+        ("promote", vec![Published, Default]),
+        ("retire", vec![Retired, Default]),
+        ("remove", vec![Default]),
+    ] {
+        let step_of = async || {
+            let issuers = mount.issuers();
+            let id = |index: usize| {
+                issuers
+                    .get(index)
+                    .map(|issuer| issuer.id().to_owned())
+                    .unwrap_or_default()
+            };
+            match step {
+                "first" => mount.add_issuer(key(), "", Default, now).await.map(|_| ()),
+                "stage" => mount.add_issuer(key(), "next", Staged, now).await.map(|_| ()),
+                "publish" => mount.publish(&id(1), now).await,
+                "promote" => mount.promote(&id(1), now).await,
+                "retire" => mount.retire(&id(0), now, now.plus(9)).await,
+                _ => mount.remove_issuer(&id(0), Retired).await,
+            }
+        };
+        failing.armed.store(true, Ordering::SeqCst);
+        assert!(step_of().await.is_err(), "{step}");
+        assert_eq!(states(&mounts), before, "{step} in memory");
+        assert_eq!(states(&open()), before, "{step} in the store");
+        step_of().await.unwrap();
+        assert_eq!(states(&mounts), after, "{step}");
+        assert_eq!(states(&open()), after, "{step} after a restart");
+        before = after;
+    }
+    assert_eq!(
+        keyring.store().scan(Table::CaKeys).unwrap().len(),
+        1,
+        "the old key is gone"
+    );
+    let again = mount.promote(mount.issuers()[0].id(), now).await;
+    assert!(matches!(again, Err(MountError::Issuer(IssuerConflict::Changed))));
+}
+
+#[tokio::test]
+async fn the_one_key_of_an_older_store_becomes_the_default_issuer() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = keyring(folder.path(), 7).unwrap();
+    let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
+    let mount = mounts.create(&config("ssh")).await.unwrap();
+    let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
+    let row = keyring
+        .seal(Table::CaKeys, mount.uuid(), &signer.to_secret().unwrap())
+        .unwrap();
+    keyring.store().apply(vec![row]).durable().await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
+        let issuer = mounts.get("ssh").unwrap().default_issuer().unwrap();
+        assert_eq!(issuer.signer().public_line(), signer.public_line());
+        ids.push(issuer.id().to_owned());
+    }
+    assert_eq!(ids[0], ids[1]);
+    let rows = keyring.store().scan(Table::CaKeys).unwrap();
+    let keys: Vec<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, [format!("{}/{}", mount.uuid(), ids[0])]);
+}
+
+#[tokio::test]
+async fn the_one_key_of_an_older_store_stays_where_it_lies_when_it_becomes_an_issuer() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = keyring(folder.path(), 7).unwrap();
+    let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
+    let mount = mounts.create(&config("ssh")).await.unwrap();
+    let line = SoftwareSigner::generate(CaKeyType::EcdsaP256).unwrap().public_line();
+    let reference = serde_json::json!({"public_key": line.trim_end(), "token_label": "signet", "key_label": "ca"});
+    let row = format!("pkcs11\n{reference}");
+    let sealed = keyring.seal(Table::CaKeys, mount.uuid(), row.as_bytes()).unwrap();
+    keyring.store().apply(vec![sealed]).durable().await.unwrap();
+    for _ in 0..2 {
+        let mounts = Mounts::open(Arc::clone(&keyring), &KeySources::default()).unwrap();
+        let mount = mounts.get("ssh").unwrap();
+        let signer = mount.signer().unwrap();
+        assert_eq!(signer.holder(), "pkcs11");
+        assert_eq!(signer.place().unwrap(), "pkcs11:token=signet;object=ca");
+        assert_eq!(signer.public_line(), line);
+    }
+    let rows = keyring.store().scan(Table::CaKeys).unwrap();
+    let [(key, sealed)] = rows.as_slice() else {
+        panic!("{rows:?}")
+    };
+    assert!(key.starts_with(&format!("{}/", mount.uuid())), "{key}");
+    let kept = keyring.unseal(Table::CaKeys, key, sealed).unwrap();
+    assert_eq!(kept.as_slice(), row.as_bytes());
 }

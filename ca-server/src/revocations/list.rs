@@ -326,15 +326,20 @@ impl Candidate {
 }
 
 impl Changing<'_> {
-    /// Blobs of the CA keys that may have signed a certificate which lives: the present one, and those that signed less than
-    /// `longest_secs` ago.
+    /// Blobs of the CA keys that may have signed a certificate which lives: the present ones, and those that signed less
+    /// than `longest_secs` ago.
     #[must_use]
-    pub fn authorities(&self, present: Option<&SubjectKey>, now: UnixTime, longest_secs: u64) -> Vec<Vec<u8>> {
+    pub fn authorities<'k>(
+        &self,
+        present: impl IntoIterator<Item = &'k SubjectKey>,
+        now: UnixTime,
+        longest_secs: u64,
+    ) -> Vec<Vec<u8>> {
         let alive = |retired: &&Retired| {
             let end = retired.at.saturating_add(longest_secs);
             end.saturating_add(super::PRUNE_MARGIN_SECS) > now.secs()
         };
-        let mut blobs: Vec<Vec<u8>> = present.iter().map(|key| key.blob().to_vec()).collect();
+        let mut blobs: Vec<Vec<u8>> = present.into_iter().map(|key| key.blob().to_vec()).collect();
         let retired = self.state.head.retired.iter().filter(alive);
         blobs.extend(retired.filter_map(|retired| STANDARD.decode(&retired.key).ok()));
         blobs.sort_unstable();
@@ -404,6 +409,45 @@ impl Changing<'_> {
             .map(|id| Change::Delete(Table::Revocations, self.list.entry_key(id)))
             .collect();
         self.candidate(published, Vec::new(), removed, changes, pruned.then_some(now))
+    }
+
+    /// Makes the list whose standing revocations reach a CA key that the mount gets: what may never be believed, whatever is
+    /// issued later, must not be believed by another signature. `None` when nothing stands or all reach it already.
+    ///
+    /// # Errors
+    /// [`RevocationError`]; nothing was changed.
+    pub async fn reaching(&self, key: &SubjectKey, now: UnixTime) -> Result<Option<Candidate>, RevocationError> {
+        let blob = key.blob();
+        let stands = |entry: &Entry| {
+            let authorities = &entry.reach.authorities;
+            entry.until.is_none() && !authorities.is_empty() && !authorities.iter().any(|known| known == blob)
+        };
+        let (mut widened, mut all) = (Vec::new(), Vec::new());
+        for (id, entry) in &self.state.entries {
+            let mut entry = Arc::clone(entry);
+            if stands(&entry) {
+                let mut wider = Entry::clone(&entry);
+                wider.reach.authorities.push(blob.to_vec());
+                entry = Arc::new(wider);
+                widened.push((id.clone(), Arc::clone(&entry)));
+            }
+            all.push(entry);
+        }
+        if widened.is_empty() {
+            return Ok(None);
+        }
+        let mut krl = Krl::new(self.next_version(), now, &comment(&self.list.mount));
+        let published = blocking(move || {
+            add_all(&mut krl, all.iter().map(AsRef::as_ref));
+            Published::make(krl, all.len())
+        })
+        .await?;
+        let put = |(id, entry): &(String, Arc<Entry>)| {
+            let key = self.list.entry_key(id);
+            self.list.keyring.seal(Table::Revocations, &key, &entry.to_json())
+        };
+        let changes = widened.iter().map(put).collect::<Result<_, _>>()?;
+        self.candidate(published, widened, Vec::new(), changes, None).map(Some)
     }
 
     fn candidate(

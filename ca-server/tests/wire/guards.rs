@@ -143,6 +143,7 @@ fn the_table_has_no_two_rows_for_one_request() {
             "krl/signature",
             "trust-bundle",
             "trust-bundle/public_key",
+            "issuer/:ref/public_key",
             "sys/health",
             "sys/seal-status",
             "sys/leader",

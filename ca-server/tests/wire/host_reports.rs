@@ -287,3 +287,31 @@ async fn break_glass_is_recorded_and_hostile_text_stays_text() {
     );
     assert_eq!(shown.json()["data"]["report"]["problems"].as_array().unwrap().len(), 64);
 }
+
+#[tokio::test]
+async fn a_new_ca_key_signs_only_when_the_hosts_have_reported_that_they_trust_it() {
+    let (site, host) = enrolled().await;
+    let path = format!("{MOUNT}/rotate");
+    for step in ["stage", "publish"] {
+        let done = site.root("POST", &path, json!({ "step": step })).await;
+        assert_eq!(done.status, StatusCode::OK, "{}", done.text);
+    }
+    // However long it is published.
+    site.clock.advance(30 * 86_400);
+    let early = site.root("POST", &path, json!({"step": "promote"})).await;
+    assert_eq!(early.code(), "rotation-unsafe");
+    assert!(
+        early.first_error().contains("1 of 1 enrolled hosts") && early.first_error().contains(NAME),
+        "{}",
+        early.text
+    );
+    let next = site.root("GET", &path, json!({})).await.json()["data"]["next"].clone();
+    assert_eq!(next["laggards"], json!([NAME]));
+    let mut trusting = report(1);
+    trusting.time = NOW + 30 * 86_400;
+    trusting.user_ca_keys = vec![next["ca_fingerprint"].as_str().unwrap().to_owned()];
+    let answer = site.report(&host, &trusting).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let done = site.root("POST", &path, json!({"step": "promote"})).await;
+    assert_eq!(done.status, StatusCode::OK, "{}", done.text);
+}

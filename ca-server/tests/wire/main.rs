@@ -17,6 +17,7 @@ mod host_reports;
 mod host_site;
 mod hostile;
 mod hosts;
+mod issuers;
 mod revocation;
 mod tokens;
 mod transcripts;

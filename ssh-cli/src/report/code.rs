@@ -87,6 +87,9 @@ codes! {
     CaKeyInvalid = "ca-key-invalid",
     CaKeyMismatch = "ca-key-mismatch",
     CaKeyExists = "ca-key-exists",
+    IssuerInvalid = "issuer-invalid",
+    RotationStep = "rotation-step",
+    RotationUnsafe = "rotation-unsafe",
     TokenUnknown = "token-unknown",
     TokenNotRenewable = "token-not-renewable",
     TokenTooDeep = "token-too-deep",
@@ -195,6 +198,9 @@ impl ServerCode {
             | Self::CaKeyInvalid
             | Self::CaKeyMismatch
             | Self::CaKeyExists
+            | Self::IssuerInvalid
+            | Self::RotationStep
+            | Self::RotationUnsafe
             | Self::TokenUnknown
             | Self::TokenNotRenewable
             | Self::TokenTooDeep
@@ -237,6 +243,8 @@ impl ServerCode {
             }
             Self::PolicyErrored => "a policy of the authority is broken; tell whoever runs it",
             Self::HostRefused => "the authority's ledger has the reason: `signet-ca audit search -event=host-refused`",
+            Self::IssuerInvalid | Self::RotationStep => "`signet ca status` shows the issuers and the next step",
+            Self::RotationUnsafe => "`signet ca status` shows what is in the way",
             Self::HostBusy => "try again in a moment",
             Self::HostTokenRefused => "hosts.toml says which names and tags a token may give",
             Self::ReportInvalid => "host and authority may be of different versions",

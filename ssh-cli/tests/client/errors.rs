@@ -57,6 +57,18 @@ const SAYS: &[(&str, &str)] = &[
         "(what selects nothing that could be revoked, or that another mount issued it)",
     ),
     ("host-token-refused", "(why no token is made for that host)"),
+    (
+        "issuer-invalid",
+        "(which issuer or name of one is not there, taken or reserved)",
+    ),
+    (
+        "rotation-step",
+        "(which step does not follow from where the rotation stands)",
+    ),
+    (
+        "rotation-unsafe",
+        "not safe to … (what could fail a login: hosts, certificates or roles by name)",
+    ),
     ("report-invalid", "(what is wrong with the report)"),
     ("report-stale", "report … is not newer than the newest one"),
     ("role-invalid", "(what is wrong with the role document)"),

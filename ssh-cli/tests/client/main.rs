@@ -12,6 +12,7 @@
 mod agent;
 mod agent_time;
 mod breakglass;
+mod ca;
 mod certs;
 mod errors;
 mod host;

@@ -230,6 +230,13 @@ fn answer(shared: &Shared, method: &str, path: &str, token: Option<&str>, body: 
         ),
         ("GET", "/v1/ssh/roles?list=true") => (200, json!({"data": {"keys": ["my-role", "other"]}})),
         ("PUT", "/v1/ssh/revoke") => revoke(body),
+        ("GET", "/v1/ssh/rotate") => (200, json!({"data": rotation(false)})),
+        ("PUT", "/v1/ssh/rotate") if body["step"] == "promote" && body["force"] != true => (
+            400,
+            json!({"errors": ["not safe to promote issuer `next`: 1 of 2 enrolled hosts have not reported"],
+                "code": "rotation-unsafe", "hint": "wait"}),
+        ),
+        ("PUT", "/v1/ssh/rotate") => (200, json!({"data": rotation(true)})),
         ("GET", "/v1/ssh/revocations?list=true") => (
             200,
             json!({"data": {"keys": ["e-1"], "key_info": {"e-1": {"by": "petra", "at": "2026-11-22T00:00:00Z",
@@ -266,6 +273,19 @@ fn certificate(serial: &str, key_id: &str) -> Value {
         "principals": ["ubuntu", "deploy"], "time": "2026-11-22T03:00:00.123Z", "valid_after": "2026-11-22T02:59:30Z",
         "valid_before": "2026-11-22T03:30:00Z", "fingerprint": "SHA256:x", "address": "192.0.2.7", "live": true,
         "revoked": serial == "7"})
+}
+
+/// A rotation whose new key waits for a host.
+fn rotation(done: bool) -> Value {
+    let issuer = |name: &str, state: &str, key: &str| {
+        json!({"issuer_id": format!("id-of-{key}"), "issuer_name": name, "is_default": state == "default",
+            "state": state, "ca_fingerprint": format!("SHA256:{key}"), "since": "2026-11-26T00:00:00Z", "trusted_until": null})
+    };
+    json!({"mount": "ssh", "done": if done { json!("promote") } else { Value::Null },
+        "issuers": [issuer("", "default", "old"), issuer("next", "published", "new")],
+        "next": {"step": "promote", "issuer_id": "id-of-new", "ca_fingerprint": "SHA256:new", "safe": false,
+            "reason": "1 of 2 enrolled hosts have not reported\u{1b}[2J", "hint": "wait", "safe_at": null, "trusting": 1,
+            "laggards": ["old.example.com"], "live": 0}})
 }
 
 fn revoke(body: &Value) -> (u16, Value) {

@@ -24,4 +24,5 @@ mod openssh_users;
 mod operations;
 mod pkcs11;
 mod revoked_group;
+mod rotation;
 mod shared_certificate;

@@ -186,6 +186,68 @@ fn sshd_accepts_certificates_of_every_key_type_on_a_token_and_the_store_opens_by
 }
 
 #[test]
+fn a_ca_key_on_a_token_is_listed_as_an_issuer_and_rotated_to_a_software_key() {
+    let token = Token::new();
+    let (mut authority, root) = initialised(&token, &token.mount("hsm", "ec", 256));
+    role(&root, "hsm");
+    let folder = Workdir::new();
+    let key = KeyFile::ed25519(folder.path(), "subject");
+    let issuers = || {
+        let answer = root.get("hsm/rotate");
+        answer.body["data"]["issuers"].as_array().cloned().unwrap_or_default()
+    };
+    let states = || {
+        let state = |issuer: &Value| issuer["state"].as_str().unwrap_or_default().to_owned();
+        issuers().iter().map(state).collect::<Vec<_>>()
+    };
+    let sign = |role: &str| {
+        let signed = root.sign("hsm", role, &key.public_line(), &login_name());
+        describe(&key.put_certificate(signed.signed_key()))
+    };
+    let step = |name: &str, fields: Value| {
+        let answer = root.post("hsm/rotate", &fields);
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+    };
+    let [by_token] = issuers().try_into().expect("one issuer");
+    assert_eq!(by_token["holder"], "pkcs11", "{by_token}");
+    assert_eq!(by_token["place"], "pkcs11:token=signet;object=ca hsm", "{by_token}");
+    let old = by_token["ca_fingerprint"].as_str().expect("a fingerprint").to_owned();
+    assert!(sign("login").contains(&old));
+
+    step("stage", json!({"step": "stage", "issuer_name": "soft"}));
+    step("publish", json!({"step": "publish"}));
+    step("promote", json!({"step": "promote", "force": true}));
+    assert_eq!(states(), ["published", "default"]);
+    assert!(!sign("login").contains(&old), "the software key signs");
+    assert_eq!(root.get("hsm/config/ca").body["data"]["holder"], Value::Null);
+    assert_eq!(authority.stop(), Some(0));
+    authority.start();
+    assert_eq!(states(), ["published", "default"]);
+    assert_eq!(issuers()[0]["holder"], "pkcs11");
+    assert!(!authority.log().contains("another CA key than"), "it is there still");
+    // Both sign where they are named.
+    root.write(
+        "hsm/roles/by-token",
+        &json!({
+            "key_type": "ca", "allow_user_certificates": true, "allowed_users": login_name(), "ttl": "5m",
+            "issuer_ref": by_token["issuer_id"],
+        }),
+    );
+    assert!(sign("by-token").contains(&old));
+    assert!(!sign("login").contains(&old));
+
+    step("retire", json!({"step": "retire", "force": true}));
+    step("remove", json!({"step": "remove", "force": true}));
+    assert_eq!(states(), ["default"]);
+    assert_eq!(authority.stop(), Some(0));
+    authority.start();
+    assert_eq!(states(), ["default"], "`ca_key` is not taken again");
+    assert_eq!(issuers()[0]["issuer_name"], "soft");
+    assert!(authority.log().contains("another CA key than"));
+    assert!(!sign("login").contains(&old));
+}
+
+#[test]
 fn a_wrong_pin_seals_is_not_tried_again_and_is_mended_by_sighup() {
     let token = Token::new();
     let (mut authority, root) = initialised(&token, "");

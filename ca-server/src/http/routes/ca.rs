@@ -1,7 +1,8 @@
 //! `<mount>/config/ca` and `<mount>/public_key`: the mount's CA key. Its private half goes in and never out.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use signet_core::signer::{CaKeyType, Condition, ImportError, SignError, Signer, SoftwareSigner};
+use signet_core::subject_key::SubjectKey;
 use zeroize::Zeroizing;
 
 use super::mount_of;
@@ -10,12 +11,27 @@ use crate::http::ask::Ask;
 use crate::http::envelope::Reply;
 use crate::http::problem::Problem;
 use crate::ledger::EventKind;
-use crate::mounts::Created;
+use crate::mounts::{Mount, MountError, State};
 
-/// `GET public_key`: one key a line, as `TrustedUserCAKeys` has it. Open, since hosts fetch it before anybody logs in.
+/// `GET public_key`: one trusted key a line, the one that signs first, as `TrustedUserCAKeys` has it. Open, since hosts fetch it before anybody logs in.
 pub(super) fn public_key(ask: &Ask<'_>) -> Result<Reply, Problem> {
-    let signer = mount_of(ask)?.signer().ok_or(Problem::NothingThere)?;
-    Ok(Reply::text("text/plain", signer.public_line()))
+    let trusted = mount_of(ask)?.trusted(ask.now);
+    if trusted.is_empty() {
+        return Err(Problem::NothingThere);
+    }
+    let lines = trusted
+        .iter()
+        .map(|issuer| line_of(issuer.signer().as_ref()))
+        .collect::<String>();
+    Ok(Reply::text("text/plain", lines))
+}
+
+/// A public key's line with exactly one newline at its end.
+pub(super) fn line_of(signer: &dyn Signer) -> String {
+    let mut line = signer.public_line();
+    line.truncate(line.trim_end().len());
+    line.push('\n');
+    line
 }
 
 /// `GET config/ca`. Of a key that lies elsewhere also where, and whether it can be used now.
@@ -23,7 +39,14 @@ pub(super) fn read(ask: &Ask<'_>) -> Result<Reply, Problem> {
     // Terraform's provider matches this text.
     let missing = || Problem::refused("ca-key-missing", "keys haven't been configured yet");
     let signer = mount_of(ask)?.signer().ok_or_else(missing)?;
-    let mut data = json!({"public_key": signer.public_line()});
+    Ok(Reply::data(with_holder(
+        json!({"public_key": signer.public_line()}),
+        signer.as_ref(),
+    )))
+}
+
+/// Adds where a key lies that lies elsewhere, and whether it can be used now.
+pub(super) fn with_holder(mut data: Value, signer: &dyn Signer) -> Value {
     if let (Some(place), Some(fields)) = (signer.place(), data.as_object_mut()) {
         let (ready, reason) = match signer.condition() {
             Condition::Ready => (true, String::new()),
@@ -34,13 +57,13 @@ pub(super) fn read(ask: &Ask<'_>) -> Result<Reply, Problem> {
         fields.insert("ready".to_owned(), ready.into());
         fields.insert("reason".to_owned(), reason.into());
     }
-    Ok(Reply::data(data))
+    data
 }
 
 /// `POST config/ca`: makes a CA key or imports one.
 pub(super) async fn write(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Problem> {
     let mount = mount_of(ask)?;
-    let wish = wish(ask)?;
+    let wish = wish(ask, "ssh-rsa")?;
     if mount.signer().is_some() {
         return Err(already_configured());
     }
@@ -60,41 +83,54 @@ pub(super) async fn write(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Probl
         .text("request_id", ask.request_id);
     // The record first: a CA key that no record tells of is worse than a record of one that was not stored.
     ask.authority.ledger.record(event).await?;
-    match mount.set_signer(signer).await? {
-        Created::AlreadyConfigured => Err(already_configured()),
-        Created::Created if imported => Ok(Reply::nothing()),
-        Created::Created => Ok(Reply::data(json!({"public_key": line}))),
+    reach(ask, mount, signer.public_key()).await?;
+    match mount.add_issuer(signer, "", State::Default, ask.now).await {
+        Err(MountError::Issuer(_)) => Err(already_configured()),
+        Err(error) => Err(error.into()),
+        Ok(_) if imported => Ok(Reply::nothing()),
+        Ok(_) => Ok(Reply::data(json!({"public_key": line}))),
     }
 }
 
-/// `DELETE config/ca`.
+/// Has standing revocations reach a CA key before the mount gets it.
+pub(super) async fn reach(ask: &Ask<'_>, mount: &Mount, key: &SubjectKey) -> Result<(), Problem> {
+    let list = ask.authority.revocations.list(mount, ask.now).await?;
+    let changing = list.change().await;
+    if let Some(wider) = changing.reaching(key, ask.now).await? {
+        changing.commit(wider).await?;
+    }
+    Ok(())
+}
+
+/// `DELETE config/ca`: all issuers, as nobody should trust a mount that has no CA key.
 pub(super) async fn delete(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Problem> {
     let mount = mount_of(ask)?;
-    if let Some(signer) = mount.signer() {
+    let issuers = mount.issuers();
+    for issuer in &issuers {
         let event = ask
             .authority
             .ledger
             .event(EventKind::CaDelete)
             .caller(&permit.session().caller)
             .text("mount", mount.path())
-            .text("ca_fingerprint", &signer.public_key().fingerprint())
+            .text("ca_fingerprint", &issuer.fingerprint())
             .text("request_id", ask.request_id);
         ask.authority.ledger.record(event).await?;
         // Its certificates live on and must stay revocable.
         let list = ask.authority.revocations.list(mount, ask.now).await?;
-        list.retire(signer.public_key(), ask.now).await?;
-        mount.delete_signer().await?;
+        list.retire(issuer.signer().public_key(), ask.now).await?;
     }
+    mount.delete_signer().await?;
     Ok(Reply::nothing())
 }
 
-enum Wish {
+pub(super) enum Wish {
     Generate(CaKeyType),
     Import { private: Zeroizing<String>, public: String },
 }
 
-/// Vault's rules, in Vault's order and words.
-fn wish(ask: &Ask<'_>) -> Result<Wish, Problem> {
+/// Vault's rules, in Vault's order and words. `default_type` is made when nothing is said.
+pub(super) fn wish(ask: &Ask<'_>, default_type: &str) -> Result<Wish, Problem> {
     let refused = |text: &str| Err(Problem::refused("ca-key-invalid", text));
     let (private, public) = (Zeroizing::new(ask.text("private_key")?), ask.text("public_key")?);
     let generate = ask.fields.bool("generate_signing_key")?;
@@ -105,7 +141,7 @@ fn wish(ask: &Ask<'_>) -> Result<Wish, Problem> {
         (Some(false), true, true) => refused("missing public_key"),
         (_, true, true) => {
             let word = match ask.text("key_type")? {
-                empty if empty.is_empty() => "ssh-rsa".to_owned(),
+                empty if empty.is_empty() => default_type.to_owned(),
                 word => word,
             };
             let bits = u64::try_from(ask.fields.int("key_bits")?.unwrap_or(0)).unwrap_or(u64::MAX);
@@ -121,7 +157,7 @@ fn wish(ask: &Ask<'_>) -> Result<Wish, Problem> {
 }
 
 /// Makes or reads the key; RSA takes seconds.
-fn made(wish: Wish) -> Result<SoftwareSigner, Problem> {
+pub(super) fn made(wish: Wish) -> Result<SoftwareSigner, Problem> {
     match wish {
         Wish::Generate(key_type) => Ok(SoftwareSigner::generate(key_type)?),
         Wish::Import { private, public } => SoftwareSigner::import(&private, &public).map_err(|error| match error {

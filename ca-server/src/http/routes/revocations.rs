@@ -132,15 +132,15 @@ async fn resolved(
     changing: &Changing<'_>,
     selector: Selector,
 ) -> Result<Resolution, Problem> {
-    let signer = mount.signer();
-    let key = signer.as_deref().map(signet_core::signer::Signer::public_key);
+    let issuers = mount.issuers();
+    let keys = issuers.iter().map(|issuer| issuer.signer().public_key());
     let longest_secs = ask.authority.longest.secs();
     let ground = Ground {
         ledger: ask.authority.config.data.join(crate::ledger::FILE),
         node: ask.authority.config.node,
         mount: mount.path().to_owned(),
         longest_secs,
-        authorities: changing.authorities(key, ask.now, longest_secs),
+        authorities: changing.authorities(keys, ask.now, longest_secs),
         now: ask.now,
     };
     let resolving = tokio::task::spawn_blocking(move || resolve(&selector, &ground));

@@ -44,6 +44,8 @@ pub(super) async fn issued(
         Err(IssueError::NoCaKey) => Err(Problem::NoCaKey {
             mount: counter.mount.path().to_owned(),
         }),
+        Err(error @ IssueError::Issuer { .. }) => Err(Problem::refused("issuer-invalid", error.to_string())
+            .with_hint("the role's issuer_ref names an issuer that is not there or does not sign: tell the operator")),
         Err(IssueError::Ledger(error)) => Err(error.into()),
         Err(IssueError::Sign(error)) => Err(error.into()),
         Err(IssueError::Random(error)) => Err(error.into()),
