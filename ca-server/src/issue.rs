@@ -105,27 +105,12 @@ async fn sign(
 }
 
 fn unknown_role(at: Counter<'_>) -> Denial {
-    let names = role_names(at.authority, at.mount);
+    let names = at.authority.role_names(at.mount);
     Denial::UnknownRole {
         mount: at.mount.path().to_owned(),
         role: at.role.to_owned(),
         nearest: signet_core::mistake::nearest(at.role, names.iter().map(String::as_str)).map(str::to_owned),
     }
-}
-
-/// Names of a mount's roles, those of files and those of the store, sorted.
-#[must_use]
-pub fn role_names(authority: &Authority, mount: &Mount) -> Vec<String> {
-    let mut names = mount.role_names();
-    names.extend(
-        authority
-            .policy()
-            .roles(mount.path())
-            .map(|role| role.name().to_owned()),
-    );
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 impl From<CoverError> for IssueError {

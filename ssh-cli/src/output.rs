@@ -5,6 +5,7 @@ use std::io::Write as _;
 use serde_json::Value;
 use signet_core::inspect::escape;
 
+use crate::config::Environment;
 use crate::report::{Exit, Failure};
 
 /// How results are shown.
@@ -20,6 +21,15 @@ pub enum Format {
 }
 
 impl Format {
+    /// What the flag says, else the environment, else a table.
+    ///
+    /// # Errors
+    /// A usage [`Failure`].
+    pub fn chosen(flag: Option<&str>, environment: &Environment) -> Result<Self, Failure> {
+        let setting = environment.setting("FORMAT");
+        flag.or(setting.as_deref()).map_or(Ok(Self::default()), Self::parse)
+    }
+
     /// Reads the word.
     ///
     /// # Errors

@@ -128,10 +128,7 @@ impl ConnectArgs {
     /// # Errors
     /// A usage [`Failure`].
     pub fn format(&self, environment: &Environment) -> Result<Format, Failure> {
-        match self.format.clone().or_else(|| environment.setting("FORMAT")) {
-            Some(text) => Ok(Format::parse(&text)?),
-            None => Ok(Format::default()),
-        }
+        Format::chosen(self.format.as_deref(), environment)
     }
 
     /// May a person be asked?

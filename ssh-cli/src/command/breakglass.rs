@@ -17,7 +17,6 @@ use ssh_key::PrivateKey;
 
 use crate::breakglass::key_file;
 use crate::config::Environment;
-use crate::output::Format;
 use crate::report::{Exit, Failure};
 
 /// The verbs of `signet breakglass`.
@@ -70,14 +69,6 @@ fn line_rows(document: &Document) -> Vec<Vec<String>> {
         ]
     };
     document.lines().iter().map(row).collect()
-}
-
-/// `-format`, or the environment's.
-fn format(flag: Option<&str>, environment: &Environment) -> Result<Format, Failure> {
-    match flag.map(str::to_owned).or_else(|| environment.setting("FORMAT")) {
-        Some(text) => Format::parse(&text),
-        None => Ok(Format::default()),
-    }
 }
 
 /// A list such as `breakglass,bg-db1`.

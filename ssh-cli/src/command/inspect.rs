@@ -29,10 +29,7 @@ pub struct InspectArgs {
 /// # Errors
 /// [`Failure`] for the first line that is no certificate, after those before it were shown.
 pub fn run(args: &InspectArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format: Format = match args.format.clone().or_else(|| environment.setting("FORMAT")) {
-        Some(text) => Format::parse(&text)?,
-        None => Format::default(),
-    };
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let text = read(&args.file)?;
     let lines: Vec<&str> = text
         .lines()

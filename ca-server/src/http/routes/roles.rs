@@ -8,12 +8,11 @@ use crate::http::Permit;
 use crate::http::ask::Ask;
 use crate::http::envelope::Reply;
 use crate::http::problem::Problem;
-use crate::issue::role_names;
 use crate::ledger::EventKind;
 
 /// `LIST roles`: names of files and of the store together.
 pub(super) fn list(ask: &Ask<'_>) -> Result<Reply, Problem> {
-    let names = role_names(ask.authority, mount_of(ask)?);
+    let names = ask.authority.role_names(mount_of(ask)?);
     if names.is_empty() {
         return Err(Problem::NothingThere);
     }

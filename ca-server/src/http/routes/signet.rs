@@ -7,7 +7,6 @@ use crate::http::ask::Ask;
 use crate::http::authenticate::Session;
 use crate::http::envelope::Reply;
 use crate::http::problem::Problem;
-use crate::issue::role_names;
 use crate::mounts::Mount;
 
 /// `GET sys/signet/whoami`.
@@ -35,7 +34,7 @@ pub(super) fn roles(ask: &Ask<'_>, session: &Session) -> Result<Reply, Problem> 
         if !wanted.is_empty() && wanted != mount.path() {
             continue;
         }
-        for name in role_names(ask.authority, &mount) {
+        for name in ask.authority.role_names(&mount) {
             let usable = policy.access.slice(&session.caller, mount.path(), &name).is_ok();
             if let Some(role) = ask.authority.role(&mount, &name).filter(|_| usable) {
                 roles.push(summary(&mount, &role));

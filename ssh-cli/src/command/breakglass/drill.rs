@@ -116,7 +116,7 @@ impl Row {
 /// # Errors
 /// [`Failure`] when the drill cannot begin. A door that is not as it should be is exit 1 with a whole report.
 pub fn run(args: &DrillArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = super::format(args.format.as_deref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let target = target(args, environment)?;
     if let Some(path) = args.report.as_ref().filter(|path| path.exists()) {
         return Err(Failure::usage(format!("`{}` is there already", path.display()))

@@ -96,7 +96,7 @@ struct Plan {
 /// # Errors
 /// [`Failure`]; then there is no certificate.
 pub fn run(args: &IssueArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = super::format(args.format.as_deref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let plan = Plan::read(args)?;
     let ca_public = super::public_of(&args.ca)?;
     check_document(&args.ca, &ca_public, &plan.principals)?;

@@ -126,7 +126,7 @@ impl Role {
 /// # Errors
 /// [`Failure`]
 pub fn run(args: &NewArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = super::format(args.format.as_deref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let now = clock::now();
     if args.print_shares && format != Format::Table {
         return Err(Failure::usage("-print-shares prints for people only").hint("leave -format out"));

@@ -55,7 +55,7 @@ pub struct RotateArgs {
 /// # Errors
 /// [`Failure`]; then nothing was written.
 pub fn run(args: &RotateArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = super::format(args.format.as_deref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let held_path = args
         .held
         .clone()

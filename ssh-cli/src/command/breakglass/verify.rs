@@ -74,7 +74,7 @@ struct Collected {
 /// # Errors
 /// [`Failure`] when `-held` cannot be used. A file that is wrong is exit 1 with a line of its own.
 pub fn run(args: &VerifyArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = super::format(args.format.as_deref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     keep_memory_private();
     let held = args.held.as_deref().map(held_keys).transpose()?;
     let mut collected = Collected::default();

@@ -108,7 +108,7 @@ pub struct BakeArgs {
 /// # Errors
 /// [`Failure`]; the host is then as it was.
 pub fn run(args: &BakeArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = format(args.format.as_ref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     if args.confirm {
         return confirm();
     }
@@ -186,14 +186,6 @@ fn follow(layout: &Layout, files: &Files, image: bool) -> Result<Vec<PathBuf>, F
         report::remark(&format!("warning: the systemd units do not run: {why}"));
     }
     Ok(changed)
-}
-
-/// The format that a flag or the environment asks for.
-pub(super) fn format(flag: Option<&String>, environment: &Environment) -> Result<Format, Failure> {
-    match flag.cloned().or_else(|| environment.setting("FORMAT")) {
-        Some(text) => Format::parse(&text),
-        None => Ok(Format::default()),
-    }
 }
 
 /// A path as the host itself sees it.

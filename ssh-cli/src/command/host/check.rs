@@ -31,7 +31,7 @@ pub struct CheckArgs {
 /// # Errors
 /// [`Failure`]; problems of the host are no failure, and end in exit code 1.
 pub fn run(args: &CheckArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = super::bake::format(args.format.as_ref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let examination = examine(&Layout::under(&args.root), clock::now());
     match format {
         Format::Table => show(&examination)?,

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use signet_core::subject_key::SubjectKey;
 
-use super::sync::{format, on_host};
+use super::sync::on_host;
 use crate::clock;
 use crate::config::Environment;
 use crate::endpoint::{Endpoint, canonical_address};
@@ -92,7 +92,7 @@ pub struct EnrollArgs {
 /// # Errors
 /// [`Failure`].
 pub fn run(args: &EnrollArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = format(args.format.as_deref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let layout = Layout::under(&args.root);
     let files = Files::new(&layout, args.stop_after);
     let settings = settings(args, environment, &layout)?;

@@ -38,7 +38,7 @@ pub struct ScanArgs {
 /// # Errors
 /// [`Failure`] when the image cannot be read; what was found is no failure, and ends in exit code 1.
 pub fn run(args: &ScanArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = super::bake::format(args.format.as_ref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let options = Options {
         allow: args.allow.clone(),
         cross: args.cross,

@@ -47,7 +47,7 @@ pub struct SyncArgs {
 /// # Errors
 /// [`Failure`].
 pub fn run(args: &SyncArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = format(args.format.as_deref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let layout = Layout::under(&args.root);
     let files = Files::new(&layout, args.stop_after);
     let settings = HostSettings::read(&layout).map_err(|error| on_host(&error))?;
@@ -85,11 +85,6 @@ fn wait(jitter_secs: u64) -> Result<(), Failure> {
 /// A file of the host, or sshd, is not as it has to be.
 pub(super) fn on_host(error: &dyn std::error::Error) -> Failure {
     Failure::from_error(Exit::Failed, error).hint("run it as root; `signet host check` says what is wrong")
-}
-
-pub(super) fn format(flag: Option<&str>, environment: &Environment) -> Result<Format, Failure> {
-    let setting = environment.setting("FORMAT");
-    flag.or(setting.as_deref()).map_or(Ok(Format::default()), Format::parse)
 }
 
 fn show(outcome: &Outcome, format: Format) -> Result<(), Failure> {

@@ -41,7 +41,7 @@ pub struct UndoArgs {
 /// # Errors
 /// [`Failure`]
 pub fn run(args: &UndoArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = super::bake::format(args.format.as_ref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let layout = Layout::under(&args.root);
     let files = Files::new(&layout, args.stop_after);
     let undone = undo(&files, &layout, args.backup.as_deref(), args.sshd_pid).map_err(|error| {

@@ -44,7 +44,7 @@ pub struct WhyArgs {
 /// # Errors
 /// [`Failure`] when there is no answer.
 pub fn run(args: &WhyArgs, environment: &Environment) -> Result<u8, Failure> {
-    let format = super::bake::format(args.format.as_ref(), environment)?;
+    let format = Format::chosen(args.format.as_deref(), environment)?;
     let layout = Layout::under(&args.root);
     let mut options = unit_options(&layout);
     options.extend(args.sshd_option.iter().cloned());
