@@ -21,6 +21,7 @@ pub mod python;
 pub mod relay;
 pub mod site;
 pub mod slides;
+pub mod softhsm;
 pub mod ssh;
 pub mod sshd;
 pub mod team;

@@ -2,9 +2,6 @@
 //! pulled in the middle costs no certificate and no other mount.
 
 use std::collections::HashSet;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,13 +11,12 @@ use signet_tests::api::Api;
 use signet_tests::authority::Authority;
 use signet_tests::keys::{KeyFile, describe};
 use signet_tests::load::subject_keys;
+use signet_tests::softhsm::{PIN, Token};
 use signet_tests::ssh::Ssh;
 use signet_tests::sshd::SshdSetup;
 use signet_tests::wait::until;
 use signet_tests::workdir::{Workdir, login_name};
 
-const PIN: &str = "4711-0815";
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// Mount, `key_type`, `key_bits`, the signature's name.
 const KEYS: &[(&str, &str, u32, &str)] = &[
     ("ed25519", "ed25519", 0, "ssh-ed25519"),
@@ -29,78 +25,6 @@ const KEYS: &[(&str, &str, u32, &str)] = &[
     ("p521", "ec", 521, "ecdsa-sha2-nistp521"),
     ("rsa", "rsa", 3072, "rsa-sha2-256"),
 ];
-
-/// A token that one authority has.
-struct Token {
-    folder: Workdir,
-}
-
-impl Token {
-    fn new() -> Self {
-        let folder = Workdir::new();
-        folder.folder("tokens");
-        let conf = format!(
-            "directories.tokendir = {}\nlog.level = ERROR\n",
-            folder.path().join("tokens").display()
-        );
-        folder.write("softhsm2.conf", &conf);
-        let token = Self { folder };
-        token.write_pin(PIN);
-        let made = Command::new("softhsm2-util")
-            .args(["--init-token", "--free", "--label", "signet", "--pin", PIN])
-            .args(["--so-pin", "87654321"])
-            .env("SOFTHSM2_CONF", token.conf())
-            .output()
-            .expect("softhsm2-util; type: apt-get install softhsm2 opensc");
-        assert!(made.status.success(), "{made:?}");
-        token
-    }
-
-    fn conf(&self) -> PathBuf {
-        self.folder.path().join("softhsm2.conf")
-    }
-
-    fn write_pin(&self, pin: &str) {
-        let path = self.folder.write("pin", pin);
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("mode 0600");
-    }
-
-    /// The keys that every use of the token needs.
-    fn settings(&self) -> String {
-        format!(
-            "type = \"pkcs11\", module = \"{MODULE}\", token_label = \"signet\", pin_file = \"{}\", create = true",
-            self.folder.path().join("pin").display()
-        )
-    }
-
-    fn mount(&self, name: &str, key_type: &str, bits: u32) -> String {
-        format!(
-            "\n[[mount]]\npath = \"{name}\"\nca_key = {{ {}, key_label = \"ca {name}\", key_type = \"{key_type}\", key_bits = {bits} }}\n",
-            self.settings()
-        )
-    }
-
-    fn seal(&self) -> String {
-        format!(
-            "\n[seal]\n{}\nkey_label = \"seal\"\n",
-            self.settings().replace(", ", "\n")
-        )
-    }
-
-    fn pull(&self) {
-        let path = self.folder.path();
-        std::fs::rename(path.join("tokens"), path.join("away")).expect("the token comes out");
-    }
-
-    fn put_back(&self) {
-        let path = self.folder.path();
-        std::fs::rename(path.join("away"), path.join("tokens")).expect("the token goes in");
-    }
-
-    fn environment(&self) -> String {
-        self.conf().display().to_string()
-    }
-}
 
 /// An authority whose seal is the token's, initialised, with a role at each mount and whoever may everything.
 fn initialised(token: &Token, mounts: &str) -> (Authority, Api) {
@@ -131,7 +55,7 @@ fn role(api: &Api, mount: &str) {
 
 #[test]
 fn sshd_accepts_certificates_of_every_key_type_on_a_token_and_the_store_opens_by_the_token() {
-    let token = Token::new();
+    let token = Token::empty();
     let mounts: String = KEYS
         .iter()
         .map(|(name, key_type, bits, _)| token.mount(name, key_type, *bits))
@@ -187,7 +111,7 @@ fn sshd_accepts_certificates_of_every_key_type_on_a_token_and_the_store_opens_by
 
 #[test]
 fn a_ca_key_on_a_token_is_listed_as_an_issuer_and_rotated_to_a_software_key() {
-    let token = Token::new();
+    let token = Token::empty();
     let (mut authority, root) = initialised(&token, &token.mount("hsm", "ec", 256));
     role(&root, "hsm");
     let folder = Workdir::new();
@@ -249,7 +173,7 @@ fn a_ca_key_on_a_token_is_listed_as_an_issuer_and_rotated_to_a_software_key() {
 
 #[test]
 fn a_wrong_pin_seals_is_not_tried_again_and_is_mended_by_sighup() {
-    let token = Token::new();
+    let token = Token::empty();
     let (mut authority, root) = initialised(&token, "");
     authority.stop();
     token.write_pin("0000");
@@ -278,7 +202,7 @@ fn a_wrong_pin_seals_is_not_tried_again_and_is_mended_by_sighup() {
 
 #[test]
 fn a_token_that_is_pulled_in_the_middle_costs_no_certificate_and_no_other_mount() {
-    let token = Token::new();
+    let token = Token::empty();
     let (authority, root) = initialised(&token, &token.mount("hsm", "ec", 256));
     role(&root, "hsm");
     role(&root, "ssh");
