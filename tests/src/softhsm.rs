@@ -45,15 +45,20 @@ impl Token {
 
     /// Puts a PIN, right or wrong, where the settings say.
     pub fn write_pin(&self, pin: &str) {
-        let path = self.folder.write("pin", pin);
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("mode 0600");
+        self.folder.write("pin", pin);
+        std::fs::set_permissions(self.pin_file(), std::fs::Permissions::from_mode(0o600)).expect("mode 0600");
+    }
+
+    /// Where the settings say that the PIN is.
+    pub fn pin_file(&self) -> PathBuf {
+        self.folder.path().join("pin")
     }
 
     /// The keys that every use of the token needs.
     pub fn settings(&self) -> String {
         format!(
             "type = \"pkcs11\", module = \"{MODULE}\", token_label = \"signet\", pin_file = \"{}\", create = true",
-            self.folder.path().join("pin").display()
+            self.pin_file().display()
         )
     }
 

@@ -26,3 +26,4 @@ mod pkcs11;
 mod revoked_group;
 mod rotation;
 mod shared_certificate;
+mod systemd;
