@@ -16,7 +16,7 @@ use signet_core::time::UnixTime;
 
 pub use self::pot::SharePot;
 use self::row::Pending;
-pub use self::row::SealRow;
+pub use self::row::{SealRow, Waiting};
 use crate::barrier::{Barrier, BarrierError};
 use crate::keyring::{self, Keyring, KeyringError, Recovery, Stored};
 use crate::random::{self, RandomFailed};
@@ -242,15 +242,20 @@ impl Custody {
         keyring: &Keyring,
         shares: &[Share],
         spec: ShareSpec,
-        verify: bool,
+        verify: Option<&str>,
         now: UnixTime,
     ) -> Result<Rekeyed, CustodyError> {
         let row = self.row()?;
         let root = unwrap(&row, &ShareSeal::from_shares(shares)?)?;
         let (seal, set, shares) = ShareSeal::generate(spec)?;
-        let verification = if verify {
+        let verification = if let Some(rekey) = verify {
             let nonce = random::uuid();
-            let pending = Pending::new(&nonce, &seal.wrap(&root)?, set);
+            let waiting = Waiting {
+                rekey: rekey.to_owned(),
+                verification: nonce.clone(),
+                set,
+            };
+            let pending = Pending::new(waiting, &seal.wrap(&root)?);
             self.store
                 .apply(vec![row.with_pending(Some(pending)).change()])
                 .wait()?;
@@ -266,13 +271,13 @@ impl Custody {
         })
     }
 
-    /// The split whose holders have yet to prove that they have their shares, with the nonce. Blocking.
+    /// The new shares whose holders have yet to prove that they have them. Blocking.
     ///
     /// # Errors
     /// The store's.
-    pub fn pending_rekey(&self) -> Result<Option<(String, ShareSet)>, CustodyError> {
+    pub fn pending_rekey(&self) -> Result<Option<Waiting>, CustodyError> {
         let row = SealRow::read(self.store.as_ref())?;
-        Ok(row.and_then(|row| row.pending().map(|pending| (pending.nonce.clone(), pending.shares))))
+        Ok(row.and_then(|row| row.pending().map(|pending| pending.waiting.clone())))
     }
 
     /// Puts new shares in force, as t of them are here. Blocking.
@@ -299,7 +304,7 @@ impl Custody {
         let root = seal.unwrap(&pending.wrapped()?).map_err(|_| ShareError::DoNotOpen)?;
         // SECURITY: a pending row that somebody else wrote into the store wraps another root key.
         Stored::read(&root, self.store.as_ref())?;
-        Ok((seal, pending.shares))
+        Ok((seal, pending.waiting.set))
     }
 
     /// Gives a rekey up that waits for its verification. Blocking.

@@ -66,6 +66,7 @@ impl Listener {
     /// The system's, when the address cannot be had.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        must_be_free(address)?;
         let first = bind_one(address)?;
         let address = first.local_addr()?;
         let mut sockets = vec![first];
@@ -127,6 +128,14 @@ impl Serving {
             }
         }
     }
+}
+
+/// Sockets of the same user share a port with `SO_REUSEPORT` and get every other connection each: two servers on one address
+/// would take turns, so the address must be free of anybody else first.
+fn must_be_free(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -324,5 +333,15 @@ mod tests {
         assert!(waited.is_err(), "a long request is no idleness");
         drop(under_way);
         traffic.ceases(IDLE).await;
+    }
+
+    #[test]
+    fn a_second_server_on_one_address_is_refused() {
+        let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = Listener::bind(first.local_addr()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let address = first.local_addr();
+        drop(first);
+        Listener::bind(address).unwrap();
     }
 }

@@ -227,6 +227,19 @@ impl Node {
         })
     }
 
+    /// Whether this is a share of a split that counts here now. Its holder may have forged the rest of it.
+    #[must_use]
+    pub fn recognises(&self, share: &str) -> bool {
+        let Ok(share) = Share::parse(share) else { return false };
+        let mut sets: Vec<ShareSet> = self.summary().shares.into_iter().collect();
+        sets.extend(
+            self.rekeys
+                .iter()
+                .filter_map(|slot| lock(slot).as_ref().map(rekey::Session::set)),
+        );
+        sets.iter().any(|set| set.admit(&share).is_ok())
+    }
+
     /// From now on the configured mounts are made whenever the seal opens, now if it is open.
     ///
     /// # Errors
@@ -269,7 +282,8 @@ impl Node {
 
     fn try_open(&self) -> Result<(), OpenError> {
         let _changing = lock(&self.changing);
-        if self.open.load().is_some() {
+        // Somebody may have sealed it by hand while this waited for the lock.
+        if self.open.load().is_some() || self.summary().closed == Some(Closed::ByHand) {
             return Ok(());
         }
         match self.custody.state()? {

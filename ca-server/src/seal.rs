@@ -168,7 +168,7 @@ pub enum SealError {
         /// Why, and what to do.
         reason: String,
     },
-    /// It answered, and refuses: wrong PIN, no permission, a disabled key. Trying again may lock it.
+    /// It refuses what must not be tried again and again, as a wrong PIN, which would lock the token.
     #[error("the {} seal refuses: {reason}", kind.as_str())]
     Refused {
         /// Which seal.

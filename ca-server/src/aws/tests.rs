@@ -470,9 +470,9 @@ async fn the_root_key_never_goes_to_kms_and_what_kms_says_decides_what_is_done()
         assert!(!seen.body.contains(&STANDARD.encode(root)), "{}", seen.body);
     }
     for (code, wanted) in [
-        ("DisabledException", "Refused"),
-        ("AccessDeniedException", "Refused"),
-        ("NotFoundException", "Refused"),
+        ("DisabledException", "Unavailable"),
+        ("AccessDeniedException", "Unavailable"),
+        ("NotFoundException", "Unavailable"),
         ("InvalidCiphertextException", "WrongKey"),
         ("IncorrectKeyException", "WrongKey"),
         ("KMSInternalException", "Unavailable"),

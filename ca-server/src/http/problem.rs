@@ -16,6 +16,7 @@ use crate::authority::OpenError;
 use crate::bundle::BundleError;
 use crate::custody::CustodyError;
 use crate::custody::recipients::RecipientError;
+use crate::keyring::KeyringError;
 use crate::ledger::LedgerError;
 use crate::mounts::{IssuerConflict, MountError};
 use crate::node::{LifeError, Node};
@@ -486,9 +487,16 @@ impl From<CustodyError> for Problem {
             }
             CustodyError::SealLost
             | CustodyError::RowBroken
-            | CustodyError::OtherSeal { .. }
+            | CustodyError::Seal(SealError::WrongKey { .. })
+            | CustodyError::Keyring(KeyringError::WrongKey | KeyringError::Missing | KeyringError::NotThisRoot) => {
+                tracing::error!(error = chain(&error), "the store does not fit its seal");
+                Self::unavailable(
+                    "store-damaged",
+                    "the store does not fit its seal: a part of it was altered or rolled back; nothing was changed",
+                )
+            }
+            CustodyError::OtherSeal { .. }
             | CustodyError::TakeOverFirst
-            | CustodyError::Seal(_)
             | CustodyError::Keyring(_)
             | CustodyError::Barrier(_)
             | CustodyError::Store(_)

@@ -109,6 +109,7 @@ codes! {
     Sealed = "sealed",
     NotInitialized = "not-initialized",
     SealUnavailable = "seal-unavailable",
+    StoreDamaged = "store-damaged",
     ShareInvalid = "share-invalid",
     ShareNumbersInvalid = "share-numbers-invalid",
     ShareDuplicate = "share-duplicate",
@@ -145,6 +146,7 @@ impl ServerCode {
             | Self::SealUnavailable => Exit::Later,
             Self::Internal
             | Self::NotInitialized
+            | Self::StoreDamaged
             | Self::CaKeyMissing
             | Self::NoSuchMount
             | Self::NoSuchPath
@@ -324,6 +326,7 @@ impl ServerCode {
             Self::Sealed => "the authority's seal is closed: `signet operator status` says what it waits for",
             Self::NotInitialized => "run `signet operator init` once, and keep what it prints",
             Self::SealUnavailable => "what opens the seal cannot be reached; it is tried again by itself",
+            Self::StoreDamaged => "its operator looks with `signet-ca store check`, and restores a backup",
             Self::ShareInvalid => "copy the key share again, whole, as it was printed",
             Self::ShareNumbersInvalid => "give -key-shares and -key-threshold such as 5 and 3",
             Self::ShareDuplicate => "another holder has to give theirs",

@@ -86,7 +86,7 @@ const SAYS: &[(&str, &str)] = &[
     ),
     (
         "shares-do-not-open",
-        "these key shares do not open the seal: at least one of them is wrong; all must be given again",
+        "these key shares do not open the seal: at least one of them is wrong, or the store was altered; all must be given again",
     ),
     (
         "signer-busy",
@@ -95,6 +95,10 @@ const SAYS: &[(&str, &str)] = &[
     (
         "signer-unavailable",
         "(what holds the CA key, and why it does not sign)",
+    ),
+    (
+        "store-damaged",
+        "the store does not fit its seal: a part of it was altered or rolled back; nothing was changed",
     ),
     ("token-too-deep", "(that the token has too many ancestors)"),
     ("too-many-tokens", "(that the server holds as many tokens as it may)"),

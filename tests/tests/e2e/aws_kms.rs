@@ -375,7 +375,7 @@ fn credentials_come_from_profiles_containers_and_instances_too() {
     ]);
     seals_with(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &instance)], &config);
 
-    // A wrong secret is refused, not tried for ever.
+    // Nothing is founded under a key that cannot be asked.
     let mut wrong = Authority::serve_sealed_with(team, &config, &[("AWS_SHARED_CREDENTIALS_FILE", &file)]);
     let answer = wrong
         .anonymous()
