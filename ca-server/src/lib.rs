@@ -17,6 +17,7 @@ pub mod hosts;
 pub mod http;
 pub mod issue;
 pub mod keyring;
+pub mod kmip;
 pub mod ledger;
 pub mod listener;
 pub mod logging;
