@@ -14,6 +14,7 @@ mod hostile_requests;
 mod hostile_words;
 mod image_files;
 mod images;
+mod kmip;
 mod ledger;
 mod login;
 mod metadata_service;
