@@ -34,6 +34,7 @@ pub mod rotation;
 pub mod seal;
 pub mod serve;
 pub mod signer;
+mod stop;
 pub mod store;
 pub mod tls;
 pub mod tokens;
