@@ -26,4 +26,5 @@ mod operations;
 mod pkcs11;
 mod revoked_group;
 mod rotation;
+mod seals;
 mod shared_certificate;
