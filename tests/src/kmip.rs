@@ -70,8 +70,11 @@ impl Kmip {
             .stderr(log)
             .spawn()
             .expect("python3 starts");
-        self.child = Some(child);
-        until("PyKMIP to listen", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+        let child = self.child.insert(child);
+        until("PyKMIP to listen", || {
+            assert!(child.try_wait().expect("its state").is_none(), "PyKMIP ended at once");
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        });
     }
 
     /// Ends it as a power cut would.

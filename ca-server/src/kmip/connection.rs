@@ -38,16 +38,16 @@ impl Connection {
         socket.set_nodelay(true).map_err(|error| io_error(&error))?;
         let mut stream = StreamOwned::new(client, Timed { socket, deadline });
         while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock).map_err(|error| {
-                if error.kind() == io::ErrorKind::ConnectionReset || error.kind() == io::ErrorKind::UnexpectedEof {
-                    return KmipError::Unavailable(
+            if let Err(error) = stream.conn.complete_io(&mut stream.sock) {
+                return Err(match ended(&mut stream, &error) {
+                    KmipError::Unavailable(_) if is_end(&error) => KmipError::Unavailable(
                         "the server ended the TLS handshake; if it goes on doing so, it may not know the issuer of \
                          `certificate`, or it speaks no TLS 1.2 or 1.3 with AES-GCM"
                             .to_owned(),
-                    );
-                }
-                io_error(&error)
-            })?;
+                    ),
+                    other => other,
+                });
+            }
         }
         Ok(Self(stream))
     }
@@ -57,8 +57,9 @@ impl Connection {
     /// # Errors
     /// [`KmipError::Unavailable`] when it ends too early, [`KmipError::Refused`] when it is no KMIP.
     pub(super) fn exchange(&mut self, request: &[u8]) -> Result<Zeroizing<Vec<u8>>, KmipError> {
-        self.0.write_all(request).map_err(|error| io_error(&error))?;
-        self.0.flush().map_err(|error| io_error(&error))?;
+        if let Err(error) = self.0.write_all(request).and_then(|()| self.0.flush()) {
+            return Err(ended(&mut self.0, &error));
+        }
         let mut header = [0; HEADER_BYTES];
         self.0.read_exact(&mut header).map_err(|error| io_error(&error))?;
         let length = message_length(header).map_err(|error| no_kmip(&error.to_string()))?;
@@ -77,6 +78,25 @@ impl Drop for Connection {
         self.0.conn.send_close_notify();
         drop(self.0.flush());
     }
+}
+
+/// Why it failed. In TLS 1.3 the other side may refuse our certificate while we are writing already; what it said then is still
+/// to be read.
+fn ended(stream: &mut StreamOwned<ClientConnection, Timed>, error: &io::Error) -> KmipError {
+    if is_end(error)
+        && stream.conn.read_tls(&mut stream.sock).is_ok()
+        && let Err(told) = stream.conn.process_new_packets()
+    {
+        return tls_error(&told);
+    }
+    io_error(error)
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+    )
 }
 
 /// A socket that gives up at a deadline, also with somebody who sends a byte a second.

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -19,6 +20,8 @@ use super::tag::{Operation, STATE_ACTIVE, Tag};
 use super::ttlv::{Item, Value, message_length};
 use super::{KmipError, Session, check_files};
 use crate::config::{KmipConfig, KmipMechanism, KmipOperation};
+use crate::seal::kmip::KmipSeal;
+use crate::seal::{RootKey, Seal as _, SealError};
 
 const KEY: [u8; 32] = [9; 32];
 const BOUND: &[u8] = b"a test";
@@ -528,4 +531,29 @@ fn neither_side_takes_a_certificate_of_somebody_else() {
         matches!(&error, KmipError::Refused(text) if text.contains("`certificate`")),
         "{error:?}"
     );
+}
+
+#[test]
+fn a_ciphertext_is_called_wrong_only_by_a_server_that_still_works() {
+    let world = World::new();
+    let broken = Arc::new(AtomicBool::new(false));
+    let state = Arc::clone(&broken);
+    let config = world.serve(move |operation, payload, id| {
+        if state.load(Ordering::SeqCst) && operation != Operation::DiscoverVersions.number() {
+            return failure(operation, id, 0x100);
+        }
+        honest(ALL, true)(operation, payload, id)
+    });
+    let seal = KmipSeal::new(config);
+    let root = RootKey::generate().unwrap();
+    let wrapped = seal.wrap(&root).unwrap();
+    assert_eq!(seal.unwrap(&wrapped).unwrap().expose(), root.expose());
+    broken.store(true, Ordering::SeqCst);
+    let away = seal.unwrap(&wrapped).unwrap_err();
+    assert!(matches!(away, SealError::Unavailable { .. }), "{away:?}");
+    broken.store(false, Ordering::SeqCst);
+    let mut altered: serde_json::Value = serde_json::from_slice(&wrapped).unwrap();
+    altered["data_key"]["tag"] = "AAAAAAAAAAAAAAAAAAAAAA==".into();
+    let wrong = seal.unwrap(altered.to_string().as_bytes()).unwrap_err();
+    assert!(matches!(wrong, SealError::WrongKey { .. }), "{wrong:?}");
 }
