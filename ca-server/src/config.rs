@@ -4,6 +4,7 @@
 pub mod auth;
 mod aws;
 mod hosts;
+mod kmip;
 mod limits;
 mod pkcs11;
 mod read;
@@ -25,6 +26,7 @@ pub use aws::{
     AwsCaKey, AwsConfig, AwsEnvironment, ContainerAddress, EnvironmentKeys, region_of_arn, service_endpoint,
 };
 pub use hosts::{Ec2, Hosts};
+pub use kmip::{KmipConfig, KmipMechanism, KmipOperation};
 pub use limits::Limits;
 pub use pkcs11::{CaKeyConfig, PinSource, Pkcs11Config, Pkcs11Seal, Pkcs11Token, TokenName, WrapMechanism};
 pub use rotation::Rotation;

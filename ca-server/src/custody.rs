@@ -23,6 +23,7 @@ use crate::random::{self, RandomFailed};
 use crate::seal::key_file::KeyFileSeal;
 use crate::seal::shamir::{Share, ShareError, ShareSeal, ShareSet, ShareSpec, split};
 use crate::seal::{RootKey, Seal, SealError, SealKind};
+use crate::stop;
 use crate::store::{Change, Store, StoreError, Table};
 
 /// What is bound into the check value of recovery keys.
@@ -66,6 +67,29 @@ impl Founding {
         self.changes.extend(beside);
         self.keyring.store().apply(self.changes).wait()?;
         Ok((self.keyring, self.shares))
+    }
+}
+
+/// A store about to go under another seal, which has wrapped the new root key: nothing is written before
+/// [`Resealing::commit`].
+#[derive(Debug)]
+#[must_use = "nothing is written before it is committed"]
+pub struct Resealing {
+    root: RootKey,
+    store: Arc<dyn Store>,
+    changes: Vec<Change>,
+}
+
+impl Resealing {
+    /// Writes the new seal and the keyring under it in one step, and opens it. Blocking.
+    ///
+    /// # Errors
+    /// The store's; it is then as before.
+    pub fn commit(self) -> Result<Keyring, CustodyError> {
+        stop::at("reseal-recorded");
+        self.store.apply(self.changes).wait()?;
+        stop::at("reseal-written");
+        Ok(Keyring::unlock(&self.root, self.store)?)
     }
 }
 
@@ -183,7 +207,7 @@ impl Custody {
         from: &dyn Seal,
         to: &dyn Seal,
         now: UnixTime,
-    ) -> Result<Keyring, CustodyError> {
+    ) -> Result<Resealing, CustodyError> {
         let root = unwrap(row, from)?;
         let stored = Stored::read(&root, self.store.as_ref())?;
         let set = stored.recovery().map(|recovery| recovery.set);
@@ -200,7 +224,7 @@ impl Custody {
         shares: &[Share],
         to: &dyn Seal,
         now: UnixTime,
-    ) -> Result<Keyring, CustodyError> {
+    ) -> Result<Resealing, CustodyError> {
         let from = ShareSeal::from_shares(shares)?;
         let root = unwrap(row, &from)?;
         let set = row.shares().ok_or(CustodyError::RowBroken)?;
@@ -222,7 +246,7 @@ impl Custody {
         from: &dyn Seal,
         shares: &[Share],
         now: UnixTime,
-    ) -> Result<Keyring, CustodyError> {
+    ) -> Result<Resealing, CustodyError> {
         let root = unwrap(row, from)?;
         let stored = Stored::read(&root, self.store.as_ref())?;
         let recovery = stored.recovery().ok_or(CustodyError::NoRecoveryKeys)?.clone();
@@ -404,12 +428,17 @@ impl Custody {
         seal: &dyn Seal,
         now: UnixTime,
         complete: impl FnOnce(SealRow) -> SealRow,
-    ) -> Result<Keyring, CustodyError> {
+    ) -> Result<Resealing, CustodyError> {
+        stop::at("reseal-begun");
         let root = RootKey::generate()?;
         stored.add_term(now)?;
         let row = complete(SealRow::new(seal.kind(), &seal.wrap(&root)?));
-        self.store.apply(vec![stored.change(&root)?, row.change()]).wait()?;
-        Ok(Keyring::unlock(&root, Arc::clone(&self.store))?)
+        stop::at("reseal-wrapped");
+        Ok(Resealing {
+            changes: vec![stored.change(&root)?, row.change()],
+            store: Arc::clone(&self.store),
+            root,
+        })
     }
 }
 

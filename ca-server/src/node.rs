@@ -387,13 +387,15 @@ impl Node {
         Ok(())
     }
 
+    /// Recorded once the new seal has wrapped: one that is away is tried again and again, and that is no migration.
     fn migrate(&self, row: &SealRow, from: &dyn Seal, to: &dyn Seal) -> Result<Keyring, OpenError> {
+        let resealing = self.custody.migrate(row, from, to, self.now())?;
         let event = self
             .event(EventKind::SealMigrate, &Actor::Server)
             .text("from", from.kind().as_str())
             .text("to", to.kind().as_str());
         self.record(event)?;
-        Ok(self.custody.migrate(row, from, to, self.now())?)
+        Ok(resealing.commit()?)
     }
 
     /// A seal that is away is waited for, one that refuses is left alone; everything else ends the start.
@@ -516,17 +518,17 @@ impl Node {
 
     fn migrate_with(&self, row: &SealRow, shares: &[Share], actor: &Actor) -> Result<Keyring, LifeError> {
         let (found, configured) = (row.kind()?, self.foundation.config.seal.current.kind());
+        let resealing = match (&self.current, &self.previous) {
+            (Some(to), _) => self.custody.migrate_from_shares(row, shares, to.as_ref(), self.now())?,
+            (None, Some(from)) => self.custody.migrate_to_shares(row, from.as_ref(), shares, self.now())?,
+            (None, None) => return Err(LifeError::NoMigration),
+        };
         let event = self
             .event(EventKind::SealMigrate, actor)
             .text("from", found.as_str())
             .text("to", configured.as_str());
         self.record(event)?;
-        let keyring = match (&self.current, &self.previous) {
-            (Some(to), _) => self.custody.migrate_from_shares(row, shares, to.as_ref(), self.now())?,
-            (None, Some(from)) => self.custody.migrate_to_shares(row, from.as_ref(), shares, self.now())?,
-            (None, None) => return Err(LifeError::NoMigration),
-        };
-        Ok(keyring)
+        Ok(resealing.commit()?)
     }
 
     /// Throws shares away: those from this address; all of them for who brings a share of the set.

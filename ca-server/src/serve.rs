@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::authority::{Authority, OpenError};
 use crate::clock::Clock;
-use crate::config::{CaKeyConfig, Config, MountConfig, Tls as TlsConfig};
+use crate::config::{CaKeyConfig, Config, MountConfig, SealSettings, Tls as TlsConfig};
 use crate::foundation::Foundation;
 use crate::listener::{Listener, Serving};
 use crate::metrics::Metrics;
@@ -316,7 +316,25 @@ pub fn check(config: &Config) -> Vec<Mistake> {
         ));
     }
     mistakes.extend(ended_region_certificates(config));
+    mistakes.extend(unusable_seals(config));
     mistakes
+}
+
+/// Files that a seal cannot do without. Nothing is asked of a service.
+fn unusable_seals(config: &Config) -> Vec<Mistake> {
+    let seals = [Some(&config.seal.current), config.seal.previous.as_ref()];
+    let mistake = |settings: &SealSettings| match settings {
+        SealSettings::Kmip(kmip) => {
+            let error = crate::kmip::check_files(kmip).err()?;
+            Some(Mistake::new("signet.toml", format!("the kmip seal: {error}")))
+        }
+        SealSettings::Shamir
+        | SealSettings::KeyFile { .. }
+        | SealSettings::Passphrase { .. }
+        | SealSettings::AwsKms(_)
+        | SealSettings::Pkcs11(_) => None,
+    };
+    seals.into_iter().flatten().filter_map(mistake).collect()
 }
 
 /// A server with such a certificate runs, but lets no instance of that region enrol.

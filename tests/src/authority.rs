@@ -170,6 +170,34 @@ impl Authority {
         self.log().split_off(before)
     }
 
+    /// Starts the authority and waits until it has printed a text, whether it answers or not.
+    pub fn start_until_it_says(&mut self, text: &str) {
+        let before = self.log().len();
+        self.child = Some(self.spawn());
+        self.says(text, before);
+    }
+
+    /// Waits until it has printed a text after so many bytes of its log.
+    pub fn says(&mut self, text: &str, before: usize) {
+        until(text, || {
+            let child = self.child.as_mut().expect("a running authority");
+            if let Some(status) = child.try_wait().expect("its state") {
+                panic!("signet-ca ended ({status}):\n{}", self.log());
+            }
+            self.log()
+                .get(before..)
+                .is_some_and(|log| log.contains(text))
+                .then_some(())
+        });
+    }
+
+    /// Sets a variable of its environment for the next starts, or takes it out.
+    pub fn set_environment(&mut self, name: &str, value: Option<&str>) {
+        self.environment.retain(|(set, _)| set != name);
+        let owned = |value: &str| (name.to_owned(), value.to_owned());
+        self.environment.extend(value.map(owned));
+    }
+
     /// Starts the authority and measures how long it takes to its first answer, asking without pause.
     pub fn start_measured(&mut self) -> Duration {
         let api = self.anonymous();

@@ -12,6 +12,7 @@ pub mod imds;
 pub mod issuer;
 pub mod issuing;
 pub mod keys;
+pub mod kmip;
 pub mod load;
 pub mod moto;
 pub mod network;

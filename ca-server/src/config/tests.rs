@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{CaKeyConfig, Config, PinSource, SealSettings, Tls, TokenName, WrapMechanism};
+use super::{
+    CaKeyConfig, Config, KmipMechanism, KmipOperation, PinSource, SealSettings, Tls, TokenName, WrapMechanism,
+};
 use crate::seal::passphrase::Source;
 
 const WHOLE: &str = r#"
@@ -224,5 +226,80 @@ fn keys_on_a_token_are_read_and_their_mistakes_told() {
         let mistakes = parse(&text).unwrap_err();
         assert!(mistakes.contains(told), "{told}:\n{mistakes}");
         assert!(!mistakes.contains("1234"), "{mistakes}");
+    }
+}
+
+#[test]
+fn a_key_in_a_kmip_server_is_read_and_its_mistakes_told() {
+    let seal = |keys: &str| format!("data = \"d\"\n[seal]\ntype = \"kmip\"\n{keys}");
+    let files = "ca = \"ca.pem\"\ncertificate = \"signet.pem\"\nkey = \"/keys/signet.key\"\nkey_id = \"42\"\n";
+    let read = |keys: &str| match parse(&seal(keys)).unwrap().seal.current {
+        SealSettings::Kmip(config) => config,
+        other => panic!("{other:?}"),
+    };
+    let least = read(&format!("endpoint = \"kmip.example\"\n{files}"));
+    assert_eq!(
+        (least.host.as_str(), least.port, least.server_name.as_str()),
+        ("kmip.example", 5696, "kmip.example")
+    );
+    assert_eq!(
+        (least.operation, least.mechanism, least.timeout.as_secs()),
+        (KmipOperation::Encrypt, None, 10)
+    );
+    assert_eq!(least.ca, Path::new("/etc/signet/ca.pem"));
+    assert_eq!(
+        (least.key.as_path(), least.key_id.as_str()),
+        (Path::new("/keys/signet.key"), "42")
+    );
+    let whole = read(&format!(
+        "endpoint = \"[2001:db8::1]:9998\"\nserver_name = \"kmip.example\"\noperation = \"encrypt\"\n\
+         mechanism = \"aes-cbc\"\ntimeout = \"3s\"\n{files}"
+    ));
+    assert_eq!(
+        (whole.shown().as_str(), whole.server_name.as_str()),
+        ("[2001:db8::1]:9998", "kmip.example")
+    );
+    assert_eq!(
+        (whole.mechanism, whole.timeout.as_secs()),
+        (Some(KmipMechanism::AesCbc), 3)
+    );
+
+    let endpoint = "endpoint = \"kmip.example:5696\"\n";
+    for (keys, told) in [
+        (files.to_owned(), "`endpoint` is missing"),
+        (endpoint.to_owned(), "`key_id` is missing"),
+        (endpoint.to_owned(), "`certificate` is missing"),
+        (
+            format!("endpoint = \"https://kmip.example\"\n{files}"),
+            "must be HOST:PORT",
+        ),
+        (format!("endpoint = \"kmip.example:0\"\n{files}"), "must be HOST:PORT"),
+        (
+            format!("endpoint = \"kmip.example:70000\"\n{files}"),
+            "must be HOST:PORT",
+        ),
+        (format!("endpoint = \"2001:db8::1\"\n{files}"), "in brackets"),
+        (format!("endpoint = \"[::1]x\"\n{files}"), "must be HOST:PORT"),
+        (format!("endpoint = \":5696\"\n{files}"), "must be HOST:PORT"),
+        (format!("{endpoint}server_name = \"a b\"\n{files}"), "server_name"),
+        (format!("{endpoint}operation = \"wrap\"\n{files}"), "operation"),
+        (format!("{endpoint}mechanism = \"aes-ecb\"\n{files}"), "mechanism"),
+        (
+            format!("{endpoint}operation = \"get\"\nmechanism = \"aes-gcm\"\n{files}"),
+            "it does not",
+        ),
+        (format!("{endpoint}timeout = \"1h\"\n{files}"), "timeout"),
+        (format!("{endpoint}key-id = \"1\"\n{files}"), "key_id"),
+        (
+            endpoint.to_owned() + &files.replace("\"42\"", "\"\""),
+            "1 to 256 characters",
+        ),
+        (
+            endpoint.to_owned() + &files.replace("\"42\"", "\"a\\nb\""),
+            "1 to 256 characters",
+        ),
+    ] {
+        let mistakes = parse(&seal(&keys)).unwrap_err();
+        assert!(mistakes.contains(told), "{told}:\n{mistakes}");
     }
 }

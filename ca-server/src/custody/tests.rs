@@ -112,12 +112,13 @@ fn migrate(
     shares: &[Share],
 ) -> Result<Keyring, CustodyError> {
     let row = custody.row()?;
-    match (automatic(from, folder), automatic(to, folder)) {
+    let resealing = match (automatic(from, folder), automatic(to, folder)) {
         (Some(from), Some(to)) => custody.migrate(&row, from.as_ref(), to.as_ref(), NOW),
         (None, Some(to)) => custody.migrate_from_shares(&row, &again(&shares[..2]), to.as_ref(), NOW),
         (Some(from), None) => custody.migrate_to_shares(&row, from.as_ref(), &again(&shares[..2]), NOW),
         (None, None) => unreachable!("shares to shares is a rekey"),
-    }
+    };
+    resealing?.commit()
 }
 
 const KINDS: [SealKind; 3] = [SealKind::KeyFile, SealKind::Passphrase, SealKind::Shamir];
