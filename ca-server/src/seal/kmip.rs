@@ -92,9 +92,11 @@ impl KmipSeal {
     fn error(&self, error: KmipError) -> SealError {
         let reason = format!("KMIP server {}: {error}", self.config.shown());
         match error {
-            // A fault of the server's own, as what it was given is known to be good where this is called.
-            KmipError::Unavailable(_) | KmipError::Failed(_) => SealError::Unavailable { kind: KIND, reason },
-            KmipError::Refused(_) | KmipError::Unsupported(_) => SealError::Refused { kind: KIND, reason },
+            // `Failed` is a fault of the server's own, as what it was given is known to be good where this is called. What it
+            // refuses it may grant later, and it locks nobody out.
+            KmipError::Unavailable(_) | KmipError::Failed(_) | KmipError::Refused(_) | KmipError::Unsupported(_) => {
+                SealError::Unavailable { kind: KIND, reason }
+            }
             KmipError::Setup(reason) => SealError::Setup { kind: KIND, reason },
         }
     }

@@ -105,7 +105,7 @@ fn a_server_that_is_away_or_hangs_is_tried_again_until_it_answers() {
 }
 
 #[test]
-fn a_refusal_is_told_once_and_mended_by_sighup() {
+fn a_refusal_is_told_and_mended_while_the_server_waits() {
     let kmip = Kmip::new();
     let seal = kmip.settings("seal", kmip.port(), "seal");
     let mut authority = initialised(&seal);
@@ -129,7 +129,7 @@ fn a_refusal_is_told_once_and_mended_by_sighup() {
         });
         authority.start();
         sealed_because(&authority, reason);
-        sealed_because(&authority, "then send SIGHUP");
+        sealed_because(&authority, "it is tried again");
         authority.kill();
         authority.reconfigure(|_| before);
         authority.start();
@@ -150,7 +150,7 @@ fn a_refusal_is_told_once_and_mended_by_sighup() {
         .unwrap();
     }
     authority.start();
-    sealed_because(&authority, "then send SIGHUP");
+    sealed_because(&authority, "it is tried again");
     for (from, to) in [(&kept, &good), (&kept_key, &good_key)] {
         std::fs::rename(from, to).unwrap();
     }
@@ -166,7 +166,7 @@ fn a_refusal_is_told_once_and_mended_by_sighup() {
     kmip.destroy("seal");
     authority.start();
     sealed_because(&authority, "no such key");
-    sealed_because(&authority, "then send SIGHUP");
+    sealed_because(&authority, "it is tried again");
 }
 
 #[test]
