@@ -28,14 +28,28 @@ impl Token {
         folder.write("softhsm2.conf", &conf);
         let token = Self { folder };
         token.write_pin(PIN);
+        token.add("signet");
+        token
+    }
+
+    /// Adds a token of another label to the same machine, with the same PIN.
+    pub fn add(&self, label: &str) {
         let made = Command::new("softhsm2-util")
-            .args(["--init-token", "--free", "--label", "signet", "--pin", PIN])
+            .args(["--init-token", "--free", "--label", label, "--pin", PIN])
             .args(["--so-pin", "87654321"])
-            .env("SOFTHSM2_CONF", token.conf())
+            .env("SOFTHSM2_CONF", self.conf())
             .output()
             .expect("softhsm2-util; type: apt-get install softhsm2 opensc");
         assert!(made.status.success(), "{made:?}");
-        token
+    }
+
+    /// `[[key_holder]]` of the token with this label, for these mounts.
+    pub fn key_holder(&self, name: &str, label: &str, mounts: &[&str]) -> String {
+        let settings = self
+            .settings()
+            .replace("token_label = \"signet\"", &format!("token_label = \"{label}\""))
+            .replace(", ", "\n");
+        format!("\n[[key_holder]]\nname = \"{name}\"\nmounts = {mounts:?}\n{settings}\n")
     }
 
     /// What `SOFTHSM2_CONF` names.

@@ -25,4 +25,5 @@ mod operations;
 mod pkcs11;
 mod revoked_group;
 mod rotation;
+mod rotation_hardware;
 mod shared_certificate;
