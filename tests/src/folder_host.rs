@@ -42,10 +42,10 @@ impl FolderHost {
         let keys = estate.authority.anonymous().get("ssh/trust-bundle/public_key").text;
         root.write("etc/ssh/signet/bundle_keys.pub", &keys);
         let settings = format!(
-            "address = \"{}\"\nca_cert = {:?}\nmount = \"ssh\"\nlog = {:?}\njitter = \"0s\"\n",
+            "address = \"{}\"\nca_cert = \"{}\"\nmount = \"ssh\"\nlog = \"{}\"\njitter = \"0s\"\n",
             estate.authority.address(),
-            estate.authority.tls_certificate(),
-            root.path().join("var/log/auth.log"),
+            estate.authority.tls_certificate().display(),
+            root.path().join("var/log/auth.log").display(),
         );
         root.write("etc/ssh/signet/host.toml", &settings);
         let token = root.write("token", &estate.host_token(operator, name, &["web"]));

@@ -99,8 +99,32 @@ impl Token {
         std::fs::rename(path.join("away"), path.join("tokens")).expect("the token goes in");
     }
 
+    /// Has every call that looks at the token wait until the value is dropped: SoftHSM locks its files before it reads them.
+    #[must_use]
+    pub fn hang(&self) -> Hang {
+        let mut held = Vec::new();
+        for folder in std::fs::read_dir(self.folder.path().join("tokens")).expect("the tokens") {
+            for file in std::fs::read_dir(folder.expect("a token").path()).expect("its files") {
+                let file = std::fs::File::options()
+                    .read(true)
+                    .write(true)
+                    .open(file.expect("a file").path())
+                    .expect("a file of the token");
+                rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
+                held.push(file);
+            }
+        }
+        Hang { _held: held }
+    }
+
     /// The value of `SOFTHSM2_CONF`.
     pub fn environment(&self) -> String {
         self.conf().display().to_string()
     }
+}
+
+/// A token that answers nothing.
+#[derive(Debug)]
+pub struct Hang {
+    _held: Vec<std::fs::File>,
 }

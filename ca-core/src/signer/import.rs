@@ -79,7 +79,7 @@ impl ImportError {
             Self::Several(_) => "give a file with this key alone",
             Self::Damaged => "see what OpenSSH says of the file: ssh-keygen -y -f FILE",
             Self::RsaBits(_) => "make another key: a rotation leads hosts to it without failing a login",
-            Self::Encrypted => "give the passphrase too",
+            Self::Encrypted => "give the passphrase too, as private_key_passphrase",
             Self::NotEncrypted => "leave the passphrase out",
             Self::Passphrase => "try it: ssh-keygen -y -f FILE asks for the passphrase as well",
             Self::Encryption(_) => {

@@ -43,6 +43,8 @@ pub struct KeyWish {
     pub key_id: String,
     /// On a token: whether it may be made; `None` as the holder says.
     pub create: Option<bool>,
+    /// Whether its type is said too, which in KMS nobody chooses here.
+    pub is_typed: bool,
 }
 
 /// Why a holder does not have a key as it is named.
@@ -147,7 +149,9 @@ impl KeyHolder {
                     key_type,
                 })
             }
-            KeyHolderWay::AwsKms(_) if wish.key_id.is_empty() || !wish.key_label.is_empty() => Err(by("key_id")),
+            KeyHolderWay::AwsKms(_) if wish.key_id.is_empty() || !wish.key_label.is_empty() || wish.is_typed => {
+                Err(by("key_id"))
+            }
             KeyHolderWay::AwsKms(_) if wish.create == Some(true) => Err(KeyWishError::NoCreate(self.name.clone())),
             KeyHolderWay::AwsKms(way) => {
                 let region = region_of_arn(&wish.key_id);

@@ -266,6 +266,7 @@ fn a_request_names_keys_only_where_the_configuration_says() {
         key_label: label.to_owned(),
         key_id: id.to_owned(),
         create,
+        is_typed: false,
     };
     let ask = |holder: &KeyHolder, mount: &str, wish| holder.key(mount, wish, CaKeyType::EcdsaP256, &config.seal);
     let arn = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -290,6 +291,15 @@ fn a_request_names_keys_only_where_the_configuration_says() {
         (hsm, "ssh", wish("ca", arn, None), "named by `key_label`"),
         (hsm, "ssh", wish("seal", "", None), "the seal's key"),
         (kms, "ssh", wish("ca", "", None), "named by `key_id`"),
+        (
+            kms,
+            "ssh",
+            KeyWish {
+                is_typed: true,
+                ..wish("", arn, None)
+            },
+            "named by `key_id`",
+        ),
         (kms, "ssh", wish("", arn, Some(true)), "makes no keys"),
         (kms, "ssh", wish("", "http://evil.example.com/", None), "no key's id"),
         (

@@ -432,7 +432,7 @@ async fn an_encrypted_ca_key_is_imported_by_its_passphrase_and_nothing_tells_of_
             "ca-key-mismatch",
         ),
         (
-            json!({"private_key": private[..200], "private_key_passphrase": PASSPHRASE}),
+            json!({"private_key": private.split_at(200).0, "private_key_passphrase": PASSPHRASE}),
             "ca-key-invalid",
         ),
         (json!({"key_holder": "hsm", "key_label": "x"}), "key-holder-unknown"),

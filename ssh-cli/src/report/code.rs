@@ -134,6 +134,7 @@ codes! {
 impl ServerCode {
     /// The exit code that a refusal with this code ends in.
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "one line a code, and nothing else")]
     pub const fn exit(self) -> Exit {
         match self {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,

@@ -23,6 +23,10 @@ const SAYS: &[(&str, &str)] = &[
         "body-too-large",
         "request body too large: at most {max_bytes} bytes are taken here",
     ),
+    (
+        "ca-key-exists",
+        "keys are already configured; delete them before reconfiguring",
+    ),
     ("ca-key-invalid", "(what is wrong with the keys sent)"),
     (
         "ca-key-passphrase",

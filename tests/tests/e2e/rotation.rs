@@ -131,7 +131,10 @@ impl<'a> Goals<'a> {
             match ran.code {
                 Some(0) => drop(logins.fetch_add(1, Ordering::SeqCst)),
                 // ssh's own code is 255; ours come before ssh is run.
-                Some(1 | 5) => waits += 1,
+                Some(1 | 5) => {
+                    println!("{}", ran.stderr);
+                    waits += 1;
+                }
                 _ => panic!("a login failed: {}\n{}", ran.stderr, sshd.log()),
             }
         }

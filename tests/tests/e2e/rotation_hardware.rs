@@ -331,7 +331,7 @@ fn a_request_names_no_key_that_the_configuration_does_not_give_it() {
 }
 
 /// Types a line at the program's terminal, and gives what it printed.
-fn at_a_terminal(person: &Person, words: &[&str], types: &str) -> (bool, String) {
+fn at_a_terminal(person: &Person, words: &[&str], answer: &str) -> (bool, String) {
     use std::io::{Read as _, Write as _};
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let signet = person.signet(&[]);
@@ -348,7 +348,7 @@ fn at_a_terminal(person: &Person, words: &[&str], types: &str) -> (bool, String)
         shown.extend(byte);
         if !typed && shown.ends_with(b": ") {
             typed = true;
-            keyboard.write_all(types.as_bytes()).unwrap();
+            keyboard.write_all(answer.as_bytes()).unwrap();
         }
     }
     let ended = running.wait().unwrap();

@@ -138,7 +138,7 @@ pub(super) enum Wish {
     },
     Elsewhere {
         holder: String,
-        key: CaKeyConfig,
+        key: Box<CaKeyConfig>,
     },
 }
 
@@ -199,6 +199,7 @@ fn elsewhere(ask: &Ask<'_>, holder: String, default_type: &str) -> Result<Wish, 
         key_label: ask.text("key_label")?,
         key_id: ask.text("key_id")?,
         create: ask.fields.bool("generate_signing_key")?,
+        is_typed: !ask.text("key_type")?.is_empty() || ask.fields.int("key_bits")?.is_some(),
     };
     let key = found
         .key(mount_of(ask)?.path(), wish, key_type(ask, default_type)?, &config.seal)
@@ -212,7 +213,10 @@ fn elsewhere(ask: &Ask<'_>, holder: String, default_type: &str) -> Result<Wish, 
             };
             Problem::refused(code, error.to_string())
         })?;
-    Ok(Wish::Elsewhere { holder, key })
+    Ok(Wish::Elsewhere {
+        holder,
+        key: Box::new(key),
+    })
 }
 
 /// Makes, reads or finds the key, off the network threads. RSA takes seconds, and so may a passphrase and a token.
@@ -253,12 +257,21 @@ fn make(wish: Wish) -> Result<CaKey, Problem> {
                 passphrase: passphrase.as_ref().map(|text| text.as_str()),
             };
             SoftwareSigner::import(file).map(CaKey::from).map_err(|error| {
-                let code = match &error {
-                    ImportError::Mismatch => "ca-key-mismatch",
-                    ImportError::Encrypted | ImportError::Passphrase => "ca-key-passphrase",
-                    _ => "ca-key-invalid",
+                let text = error.to_string();
+                let problem = match &error {
+                    ImportError::Mismatch => Problem::refused("ca-key-mismatch", text),
+                    ImportError::Encrypted | ImportError::Passphrase => Problem::refused("ca-key-passphrase", text),
+                    ImportError::Private
+                    | ImportError::Several(_)
+                    | ImportError::Damaged
+                    | ImportError::RsaBits(_)
+                    | ImportError::NotEncrypted
+                    | ImportError::Encryption(_)
+                    | ImportError::Cost { .. }
+                    | ImportError::Type(_)
+                    | ImportError::Public(_)
+                    | ImportError::SelfTest(_) => Problem::refused("ca-key-invalid", text),
                 };
-                let problem = Problem::refused(code, error.to_string());
                 match error.hint() {
                     "" => problem,
                     hint => problem.with_hint(hint),

@@ -43,7 +43,7 @@ pub(super) fn read(file: &Path, passphrase_file: Option<&Path>) -> Result<CaKeyP
             passphrase,
         })
     };
-    let given = passphrase_file.map(|from| passphrase(from)).transpose()?;
+    let given = passphrase_file.map(passphrase).transpose()?;
     let signer = match opened(given.as_ref().map(|text| text.as_str())) {
         Err(ImportError::Encrypted) => opened(Some(&ask(file)?)),
         other => other,
@@ -102,19 +102,19 @@ fn ask(file: &Path) -> Result<Zeroizing<String>, Failure> {
 }
 
 fn failure(file: &Path, public_file: &Path, error: &ImportError) -> Failure {
-    let what = match error {
-        ImportError::Mismatch => format!(
-            "`{}` is not the public half of `{}`",
-            public_file.display(),
-            file.display()
-        ),
-        ImportError::Public(_) => format!("`{}` is not a public key", public_file.display()),
-        _ => format!("`{}` cannot be imported", file.display()),
-    };
-    let hint = match error {
-        ImportError::Mismatch => "take it away: the public half is computed where there is no .pub beside the key",
-        ImportError::Public(_) => "take it away, or write it anew: ssh-keygen -y -f FILE > FILE.pub",
-        other => other.hint(),
+    let (file, public) = (file.display(), public_file.display());
+    let (what, hint) = if let ImportError::Mismatch = error {
+        (
+            format!("`{public}` is not the public half of `{file}`"),
+            "take it away: the public half is computed where there is no .pub beside the key",
+        )
+    } else if let ImportError::Public(_) = error {
+        (
+            format!("`{public}` is not a public key"),
+            "take it away, or write it anew: ssh-keygen -y -f FILE > FILE.pub",
+        )
+    } else {
+        (format!("`{file}` cannot be imported"), error.hint())
     };
     Failure::new(Exit::Usage, what).cause(error.to_string()).hint(hint)
 }
