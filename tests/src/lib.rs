@@ -7,6 +7,7 @@ pub mod authority;
 pub mod binaries;
 pub mod estate;
 pub mod fleet;
+pub mod folder_host;
 pub mod host;
 pub mod imds;
 pub mod issuer;

@@ -28,14 +28,28 @@ impl Token {
         folder.write("softhsm2.conf", &conf);
         let token = Self { folder };
         token.write_pin(PIN);
+        token.add("signet");
+        token
+    }
+
+    /// Adds a token of another label to the same machine, with the same PIN.
+    pub fn add(&self, label: &str) {
         let made = Command::new("softhsm2-util")
-            .args(["--init-token", "--free", "--label", "signet", "--pin", PIN])
+            .args(["--init-token", "--free", "--label", label, "--pin", PIN])
             .args(["--so-pin", "87654321"])
-            .env("SOFTHSM2_CONF", token.conf())
+            .env("SOFTHSM2_CONF", self.conf())
             .output()
             .expect("softhsm2-util; type: apt-get install softhsm2 opensc");
         assert!(made.status.success(), "{made:?}");
-        token
+    }
+
+    /// `[[key_holder]]` of the token with this label, for these mounts.
+    pub fn key_holder(&self, name: &str, label: &str, mounts: &[&str]) -> String {
+        let settings = self
+            .settings()
+            .replace("token_label = \"signet\"", &format!("token_label = \"{label}\""))
+            .replace(", ", "\n");
+        format!("\n[[key_holder]]\nname = \"{name}\"\nmounts = {mounts:?}\n{settings}\n")
     }
 
     /// What `SOFTHSM2_CONF` names.
@@ -90,8 +104,32 @@ impl Token {
         std::fs::rename(path.join("away"), path.join("tokens")).expect("the token goes in");
     }
 
+    /// Has every call that looks at the token wait until the value is dropped: SoftHSM locks its files before it reads them.
+    #[must_use]
+    pub fn hang(&self) -> Hang {
+        let mut held = Vec::new();
+        for folder in std::fs::read_dir(self.folder.path().join("tokens")).expect("the tokens") {
+            for file in std::fs::read_dir(folder.expect("a token").path()).expect("its files") {
+                let file = std::fs::File::options()
+                    .read(true)
+                    .write(true)
+                    .open(file.expect("a file").path())
+                    .expect("a file of the token");
+                rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
+                held.push(file);
+            }
+        }
+        Hang { _held: held }
+    }
+
     /// The value of `SOFTHSM2_CONF`.
     pub fn environment(&self) -> String {
         self.conf().display().to_string()
     }
+}
+
+/// A token that answers nothing.
+#[derive(Debug)]
+pub struct Hang {
+    _held: Vec<std::fs::File>,
 }

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use signet_core::signer::CaKeyType;
+
 use super::{
-    CaKeyConfig, Config, KmipMechanism, KmipOperation, PinSource, SealSettings, Tls, TokenName, WrapMechanism,
+    CaKeyConfig, Config, KeyHolder, KeyWish, KmipMechanism, KmipOperation, PinSource, SealSettings, Tls, TokenName,
+    WrapMechanism,
 };
 use crate::seal::passphrase::Source;
 
@@ -301,5 +304,112 @@ fn a_key_in_a_kmip_server_is_read_and_its_mistakes_told() {
     ] {
         let mistakes = parse(&seal(&keys)).unwrap_err();
         assert!(mistakes.contains(told), "{told}:\n{mistakes}");
+    }
+}
+
+const HOLDERS: &str = r#"
+data = "data"
+
+[seal]
+type = "pkcs11"
+module = "/lib/hsm.so"
+token_label = "signet"
+pin_file = "pin"
+key_label = "seal"
+
+[[key_holder]]
+name = "hsm"
+type = "pkcs11"
+mounts = ["ssh/", "hosts"]
+module = "/lib/hsm.so"
+token_label = "signet"
+pin_file = "pin"
+create = true
+
+[[key_holder]]
+name = "kms"
+type = "awskms"
+mounts = ["ssh"]
+region = "eu-west-1"
+timeout = "3s"
+"#;
+
+#[test]
+fn a_request_names_keys_only_where_the_configuration_says() {
+    let config = parse(HOLDERS).unwrap();
+    let [hsm, kms] = config.key_holders.as_slice() else {
+        panic!("two: {:?}", config.key_holders)
+    };
+    let wish = |label: &str, id: &str, create| KeyWish {
+        key_label: label.to_owned(),
+        key_id: id.to_owned(),
+        create,
+        is_typed: false,
+    };
+    let ask = |holder: &KeyHolder, mount: &str, wish| holder.key(mount, wish, CaKeyType::EcdsaP256, &config.seal);
+    let arn = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    for (label, create) in [("ca 2027", None), ("ca 2027", Some(true)), ("ca 2027", Some(false))] {
+        let Ok(CaKeyConfig::Pkcs11 { key, key_type }) = ask(hsm, "hosts", wish(label, "", create)) else {
+            panic!("{label}")
+        };
+        assert_eq!((key.key_label.as_str(), key_type), (label, CaKeyType::EcdsaP256));
+        assert_eq!(key.create, create.unwrap_or(true));
+        assert_eq!(key.token.module, Path::new("/lib/hsm.so"));
+    }
+    for id in [arn, "alias/next", "1234abcd-12ab-34cd-56ef-1234567890ab"] {
+        let Ok(CaKeyConfig::AwsKms(key)) = ask(kms, "ssh", wish("", id, None)) else {
+            panic!("{id}")
+        };
+        assert_eq!((key.key.key_id.as_str(), key.timeout.as_secs()), (id, 3));
+    }
+    for (holder, mount, wish, says) in [
+        (kms, "hosts", wish("", arn, None), "not for this mount"),
+        (hsm, "ssh/team", wish("ca", "", None), "not for this mount"),
+        (hsm, "ssh", wish("", "", None), "named by `key_label`"),
+        (hsm, "ssh", wish("ca", arn, None), "named by `key_label`"),
+        (hsm, "ssh", wish("seal", "", None), "the seal's key"),
+        (kms, "ssh", wish("ca", "", None), "named by `key_id`"),
+        (
+            kms,
+            "ssh",
+            KeyWish {
+                is_typed: true,
+                ..wish("", arn, None)
+            },
+            "named by `key_id`",
+        ),
+        (kms, "ssh", wish("", arn, Some(true)), "makes no keys"),
+        (kms, "ssh", wish("", "http://evil.example.com/", None), "no key's id"),
+        (
+            kms,
+            "ssh",
+            wish("", &arn.replace("eu-west-1", "us-east-1"), None),
+            "no key's id",
+        ),
+    ] {
+        let error = ask(holder, mount, wish).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
+fn mistakes_in_key_holders_are_named() {
+    for (from, to, says) in [
+        ("name = \"kms\"", "name = \"hsm\"", "two key holders are called `hsm`"),
+        ("name = \"kms\"", "name = \"k/m\"", "cannot be a key holder's name"),
+        ("mounts = [\"ssh\"]\n", "", "which mounts may have keys there"),
+        ("create = true", "create = true\npin = \"1\"", "a PIN does not belong"),
+        ("create = true", "create = true\nkey_label = \"x\"", "key_label"),
+        (
+            "region = \"eu-west-1\"",
+            "region = \"eu-west-1\"\nkey_id = \"x\"",
+            "key_id",
+        ),
+        ("type = \"awskms\"", "type = \"vault\"", "type"),
+    ] {
+        let text = HOLDERS.replacen(from, to, 1);
+        assert_ne!(text, HOLDERS, "{from}");
+        let mistakes = parse(&text).unwrap_err();
+        assert!(mistakes.contains(says), "{to}: {mistakes}");
     }
 }

@@ -377,6 +377,7 @@ impl From<SignError> for Problem {
         match error {
             SignError::Busy { .. } => Self::unavailable("signer-busy", error.to_string()),
             SignError::Unavailable { .. } => Self::unavailable("signer-unavailable", error.to_string()),
+            SignError::Unusable { .. } => Self::refused("ca-key-unusable", error.to_string()),
             SignError::Failed
             | SignError::Algorithm { .. }
             | SignError::ReadBack(_)

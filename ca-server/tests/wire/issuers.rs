@@ -394,3 +394,73 @@ async fn the_trust_bundle_has_all_trusted_keys() {
     rotate(&desk, json!({"step": "remove"})).await;
     assert_eq!(keys(&desk).await, 1);
 }
+
+/// A key file by the real ssh-keygen, with what encrypts it; the line of its public half.
+fn key_file(folder: &std::path::Path, name: &str, passphrase: &str) -> (String, String) {
+    let path = folder.join(name);
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-a", "4", "-C", "", "-N", passphrase, "-f"])
+        .arg(&path)
+        .output()
+        .expect("ssh-keygen is missing: apt-get install openssh-client");
+    assert!(made.status.success(), "{made:?}");
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    (read(&path), read(&path.with_extension("pub")).trim().to_owned())
+}
+
+#[tokio::test]
+async fn an_encrypted_ca_key_is_imported_by_its_passphrase_and_nothing_tells_of_it() {
+    const PASSPHRASE: &str = "canary-of-the-passphrase";
+    let folder = tempfile::tempdir().unwrap();
+    let (private, public) = key_file(folder.path(), "ca", PASSPHRASE);
+    let (plain, plain_public) = key_file(folder.path(), "plain", "");
+    let desk = Desk::with_role(&[]).await;
+    let ask = async |fields: Value| import(&desk, "", &fields.to_string()).await;
+    for (fields, code) in [
+        (json!({"private_key": private}), "ca-key-passphrase"),
+        (
+            json!({"private_key": private, "private_key_passphrase": "wrong"}),
+            "ca-key-passphrase",
+        ),
+        (
+            json!({"private_key": plain, "private_key_passphrase": PASSPHRASE}),
+            "ca-key-invalid",
+        ),
+        (json!({"private_key_passphrase": PASSPHRASE}), "ca-key-invalid"),
+        (
+            json!({"private_key": private, "private_key_passphrase": PASSPHRASE, "public_key": plain_public}),
+            "ca-key-mismatch",
+        ),
+        (
+            json!({"private_key": private.split_at(200).0, "private_key_passphrase": PASSPHRASE}),
+            "ca-key-invalid",
+        ),
+        (json!({"key_holder": "hsm", "key_label": "x"}), "key-holder-unknown"),
+        (
+            json!({"key_holder": "hsm", "key_label": "x", "private_key": plain}),
+            "ca-key-invalid",
+        ),
+    ] {
+        let answer = ask(fields).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::BAD_REQUEST, code),
+            "{}",
+            answer.text
+        );
+        assert!(!answer.text.contains(PASSPHRASE), "{}", answer.text);
+        assert!(
+            answer.json()["hint"].as_str().is_none_or(|hint| !hint.is_empty()),
+            "{}",
+            answer.text
+        );
+    }
+    let made = ask(json!({"private_key": private, "private_key_passphrase": PASSPHRASE})).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    assert_eq!(made.json()["data"]["public_key"].as_str().unwrap().trim(), public);
+    let alone = rotate(&desk, json!({"step": "stage", "private_key": plain})).await;
+    assert_eq!(alone.status, StatusCode::OK, "{}", alone.text);
+    let issuers = alone.json()["data"]["issuers"].clone();
+    assert_eq!(issuers[2]["public_key"].as_str().unwrap().trim(), plain_public);
+    assert_eq!(issuers[2]["state"], "staged");
+}

@@ -87,6 +87,9 @@ codes! {
     CaKeyInvalid = "ca-key-invalid",
     CaKeyMismatch = "ca-key-mismatch",
     CaKeyExists = "ca-key-exists",
+    CaKeyPassphrase = "ca-key-passphrase",
+    CaKeyUnusable = "ca-key-unusable",
+    KeyHolderUnknown = "key-holder-unknown",
     IssuerInvalid = "issuer-invalid",
     RotationStep = "rotation-step",
     RotationUnsafe = "rotation-unsafe",
@@ -132,6 +135,7 @@ codes! {
 impl ServerCode {
     /// The exit code that a refusal with this code ends in.
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "one line a code, and nothing else")]
     pub const fn exit(self) -> Exit {
         match self {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,
@@ -200,6 +204,9 @@ impl ServerCode {
             | Self::CaKeyInvalid
             | Self::CaKeyMismatch
             | Self::CaKeyExists
+            | Self::CaKeyPassphrase
+            | Self::CaKeyUnusable
+            | Self::KeyHolderUnknown
             | Self::IssuerInvalid
             | Self::RotationStep
             | Self::RotationUnsafe
@@ -308,7 +315,14 @@ impl ServerCode {
             Self::MountTypeNotOffered => "mount type `ssh`; there is no other",
             Self::MountTtlInvalid => "write default_lease_ttl no longer than max_lease_ttl, like 30m",
             Self::KeyTypeInvalid => "use ed25519, ec (256, 384, 521 bits) or rsa (2048, 3072, 4096, 8192 bits)",
-            Self::CaKeyInvalid => "give an OpenSSH private key without a passphrase and its public key, or neither",
+            Self::CaKeyInvalid => {
+                "give one private key (OpenSSH or PEM); its public key is computed where it is left out"
+            }
+            Self::CaKeyPassphrase => "give the passphrase of the private key; `signet ca rotate -import` asks for it",
+            Self::CaKeyUnusable => {
+                "name the key as it is on the token or in KMS; whoever runs the authority can look with `pkcs11-tool -O`"
+            }
+            Self::KeyHolderUnknown => "[[key_holder]] in signet.toml says which there are, and for which mounts",
             Self::CaKeyMismatch => "give the public key that belongs to the private key, or leave it out",
             Self::CaKeyExists => {
                 "hosts trust the CA key that is there; DELETE <mount>/config/ca first if that is meant"

@@ -23,7 +23,23 @@ const SAYS: &[(&str, &str)] = &[
         "body-too-large",
         "request body too large: at most {max_bytes} bytes are taken here",
     ),
+    (
+        "ca-key-exists",
+        "keys are already configured; delete them before reconfiguring",
+    ),
     ("ca-key-invalid", "(what is wrong with the keys sent)"),
+    (
+        "ca-key-passphrase",
+        "failed to parse private_key: (that it is encrypted, or that the passphrase does not open it)",
+    ),
+    (
+        "ca-key-unusable",
+        "(which key on a token or in KMS cannot be used, and why)",
+    ),
+    (
+        "key-holder-unknown",
+        "no key holder is called `{name}`, or it is not for this mount",
+    ),
     ("ca-key-mismatch", "(that the public key is not the private key's)"),
     ("field-missing", "(which field is missing)"),
     ("field-invalid", "Field validation failed: (which field, and why)"),

@@ -26,6 +26,7 @@ mod operations;
 mod pkcs11;
 mod revoked_group;
 mod rotation;
+mod rotation_hardware;
 mod seals;
 mod shared_certificate;
 mod systemd;

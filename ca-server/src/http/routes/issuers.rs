@@ -2,7 +2,6 @@
 //! it is forced: the rules are those of a rotation.
 
 use serde_json::{Map, Value, json};
-use signet_core::signer::{SignError, Signer as _};
 
 use super::ca::{line_of, made, reach, wish, with_holder};
 use super::mount_of;
@@ -43,9 +42,8 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     let set_default = ask.fields.bool("set_default")?.unwrap_or_default();
     let force = ask.fields.bool("force")?.unwrap_or_default();
     let wish = wish(ask, "ssh-rsa")?;
-    let signer = tokio::task::spawn_blocking(move || made(wish))
-        .await
-        .map_err(|_| SignError::Failed)??;
+    let key = made(ask, wish).await?;
+    let signer = key.signer();
     let fingerprint = signer.public_key().fingerprint();
     if let Some(same) = mount
         .issuers()
@@ -73,6 +71,8 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
         .text("mount", mount.path())
         .text("ca_fingerprint", &fingerprint)
         .text("issuer_name", &name)
+        .text("holder", signer.holder())
+        .optional("place", signer.place().as_deref())
         .text("request_id", ask.request_id);
     ask.authority.ledger.record(event).await?;
     reach(ask, mount, signer.public_key()).await?;
@@ -81,7 +81,7 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     } else {
         State::Published
     };
-    let issuer = mount.add_issuer(signer, &name, state, ask.now).await?;
+    let issuer = mount.add_issuer(key, &name, state, ask.now).await?;
     if replaces {
         take(ask, permit, mount, Step::Promote, &issuer, force).await?;
     }

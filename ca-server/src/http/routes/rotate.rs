@@ -1,7 +1,6 @@
 //! `<mount>/rotate`: where the rotation of a mount's CA key stands, and its next step.
 
 use serde_json::{Value, json};
-use signet_core::signer::SignError;
 
 use super::ca::{made, reach, wish};
 use super::issuers::{described, name_of};
@@ -68,11 +67,9 @@ async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount, due: Step) -> Resu
         .unwrap_or_default();
     let kind = line.split(' ').next().unwrap_or_default();
     let wish = wish(ask, kind)?;
-    let signer = tokio::task::spawn_blocking(move || made(wish))
-        .await
-        .map_err(|_| SignError::Failed)??;
-    let key = signer_key(&signer);
-    let fingerprint = key.fingerprint();
+    let key = made(ask, wish).await?;
+    let signer = key.signer();
+    let fingerprint = signer.public_key().fingerprint();
     if let Some(same) = mount
         .issuers()
         .iter()
@@ -81,15 +78,14 @@ async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount, due: Step) -> Resu
         let text = format!("issuer `{}` has this key already", same.shown());
         return Err(Problem::refused("ca-key-exists", text));
     }
-    let event = event(ask, permit, mount, Step::Stage).text("ca_fingerprint", &fingerprint);
+    let event = event(ask, permit, mount, Step::Stage)
+        .text("ca_fingerprint", &fingerprint)
+        .text("holder", signer.holder())
+        .optional("place", signer.place().as_deref());
     ask.authority.ledger.record(event).await?;
-    reach(ask, mount, &key).await?;
-    mount.add_issuer(signer, &name, State::Staged, ask.now).await?;
+    reach(ask, mount, signer.public_key()).await?;
+    mount.add_issuer(key, &name, State::Staged, ask.now).await?;
     Ok(())
-}
-
-fn signer_key(signer: &dyn signet_core::signer::Signer) -> signet_core::subject_key::SubjectKey {
-    signer.public_key().clone()
 }
 
 /// Does a step of an issuer if it is safe, or if it is forced.
