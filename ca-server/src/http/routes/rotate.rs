@@ -10,7 +10,7 @@ use crate::http::ask::Ask;
 use crate::http::envelope::Reply;
 use crate::http::problem::Problem;
 use crate::ledger::Event;
-use crate::mounts::{Issuer, Mount, State};
+use crate::mounts::{Issuer, IssuerConflict, Mount, MountError, State};
 use crate::rotation::{self, Step, Verdict, judge, meant, trusted_until};
 
 /// `GET rotate`.
@@ -36,7 +36,7 @@ pub(super) async fn step(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Proble
         })?,
     };
     if step == Step::Stage {
-        stage(ask, permit, mount, due).await?;
+        stage(ask, permit, mount).await?;
     } else {
         let issuer = meant(mount, step, &ask.text("issuer")?).map_err(|text| {
             let hint = format!("the next step is: {}", due.as_str());
@@ -49,8 +49,9 @@ pub(super) async fn step(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Proble
 }
 
 /// Makes or imports the next key.
-async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount, due: Step) -> Result<(), Problem> {
-    if matches!(due, Step::Publish | Step::Promote) {
+async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount) -> Result<(), Problem> {
+    let _one_at_a_time = mount.rotation().await;
+    if let Some((due @ (Step::Publish | Step::Promote), _)) = rotation::next(mount) {
         let text = format!(
             "a rotation of `{}` is under way, and its next step is: {}",
             mount.path(),
@@ -97,14 +98,13 @@ pub(super) async fn take(
     issuer: &Issuer,
     force: bool,
 ) -> Result<(), Problem> {
-    let verdict = judge(ask.authority, mount, step, issuer, ask.now)
-        .await
-        .map_err(|error| Problem::internal(&error))?;
-    let refusal = verdict.refusal.as_deref();
-    if let Some(why) = refusal.filter(|_| !force) {
-        let text = format!("not safe to {} issuer `{}`: {why}", step.as_str(), issuer.shown());
-        return Err(Problem::refused("rotation-unsafe", text).with_hint(verdict.hint.unwrap_or_default()));
+    let _one_at_a_time = mount.rotation().await;
+    let now = mount.issuer(issuer.id()).map(|issuer| issuer.state());
+    if now != Some(issuer.state()) {
+        return Err(MountError::from(IssuerConflict::Changed).into());
     }
+    let verdict = verdict(ask, mount, step, issuer, force).await?;
+    let refusal = verdict.refusal.as_deref();
     let event = event(ask, permit, mount, step)
         .text("ca_fingerprint", &issuer.fingerprint())
         .text("issuer", issuer.id())
@@ -130,6 +130,32 @@ pub(super) async fn take(
         "CA key rotation"
     );
     Ok(())
+}
+
+/// What is known of a step that is safe, or forced. Before a removal the issuer has stopped signing.
+async fn verdict(ask: &Ask<'_>, mount: &Mount, step: Step, issuer: &Issuer, force: bool) -> Result<Verdict, Problem> {
+    let judged = async || {
+        let verdict = judge(ask.authority, mount, step, issuer, ask.now).await;
+        let verdict = verdict.map_err(|error| Problem::internal(&error))?;
+        match verdict.refusal.as_deref().filter(|_| !force) {
+            None => Ok(verdict),
+            Some(why) => {
+                let text = format!("not safe to {} issuer `{}`: {why}", step.as_str(), issuer.shown());
+                Err(Problem::refused("rotation-unsafe", text).with_hint(verdict.hint.unwrap_or_default()))
+            }
+        }
+    };
+    let verdict = judged().await?;
+    if step != Step::Remove {
+        return Ok(verdict);
+    }
+    // What it signed in the meantime is on record once it has stopped: see `issue`.
+    mount.pause(issuer.id(), true).await?;
+    let again = judged().await;
+    if again.is_err() {
+        mount.pause(issuer.id(), false).await?;
+    }
+    again
 }
 
 fn event(ask: &Ask<'_>, permit: &Permit, mount: &Mount, step: Step) -> Event {
