@@ -464,3 +464,20 @@ async fn an_encrypted_ca_key_is_imported_by_its_passphrase_and_nothing_tells_of_
     assert_eq!(issuers[2]["public_key"].as_str().unwrap().trim(), plain_public);
     assert_eq!(issuers[2]["state"], "staged");
 }
+
+#[tokio::test]
+async fn of_two_that_begin_a_rotation_at_the_same_moment_one_does() {
+    let desk = Desk::with_role(&[]).await;
+    let stage = async || rotate(&desk, json!({"step": "stage", "key_type": "ed25519"})).await;
+    let (one, other) = tokio::join!(stage(), stage());
+    let mut outcomes = [one, other].map(|answer| (answer.status, answer.code()));
+    outcomes.sort_by_key(|(status, _)| *status);
+    assert_eq!(
+        outcomes,
+        [
+            (StatusCode::OK, String::new()),
+            (StatusCode::BAD_REQUEST, "rotation-step".to_owned())
+        ]
+    );
+    assert_eq!(states(&desk).await, ["default", "staged"]);
+}
