@@ -397,7 +397,9 @@ impl From<MountError> for Problem {
             MountError::Issuer(IssuerConflict::Key(_) | IssuerConflict::Default) => {
                 Self::refused("ca-key-exists", error.to_string())
             }
-            MountError::Issuer(IssuerConflict::Changed) => Self::refused("rotation-step", error.to_string()),
+            MountError::Issuer(IssuerConflict::Changed | IssuerConflict::Successor) => {
+                Self::refused("rotation-step", error.to_string())
+            }
             MountError::Damaged { .. }
             | MountError::Key(_)
             | MountError::Barrier(_)

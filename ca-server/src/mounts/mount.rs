@@ -83,6 +83,9 @@ pub enum IssuerConflict {
     /// There is a default issuer.
     #[error("the mount has a default issuer")]
     Default,
+    /// Another one is on its way to become the default; two requests began a rotation at the same moment.
+    #[error("a rotation is under way")]
+    Successor,
     /// OpenBao's text.
     #[error("issuer name already in use")]
     Name,
@@ -254,6 +257,9 @@ impl Mount {
         for other in &next {
             if state == State::Default && other.state() == State::Default {
                 return Err(IssuerConflict::Default.into());
+            }
+            if state == State::Staged && other.is_successor() {
+                return Err(IssuerConflict::Successor.into());
             }
             if !name.is_empty() && other.name() == name {
                 return Err(IssuerConflict::Name.into());

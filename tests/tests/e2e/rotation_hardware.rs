@@ -48,7 +48,7 @@ impl Scene {
              type = \"awskms\"\nmounts = [\"ssh\"]\nregion = \"{REGION}\"\nendpoint = \"{}\"\n\n[rotation]\n\
              publish_for = \"1s\"\n",
             issuer.config(folder.path()),
-            token.key_holder("hsm", "signet", &["ssh", "other"]),
+            token.key_holder("hsm", "signet", &["ssh", "other", "fresh"]),
             token.key_holder("second", "second", &["ssh"]),
             moto.address(),
         );
@@ -294,6 +294,19 @@ fn a_request_names_no_key_that_the_configuration_does_not_give_it() {
         "{}",
         listed.text
     );
+
+    // A mount's first key, and a further one, are named the same way.
+    scene.api.write("sys/mounts/fresh", &json!({"type": "ssh"}));
+    for (path, label, bits) in [
+        ("fresh/config/ca", "ca fresh", 256),
+        ("fresh/issuers/import/next", "ca fresh 2", 384),
+    ] {
+        let fields = json!({"key_holder": "hsm", "key_label": label, "key_type": "ec", "key_bits": bits});
+        let made = scene.api.write(path, &fields);
+        let line = made.body["data"]["public_key"].as_str().unwrap();
+        assert!(line.starts_with(&format!("ecdsa-sha2-nistp{bits} ")), "{}", made.text);
+    }
+    assert_eq!(scene.api.get("fresh/config/ca").body["data"]["holder"], "pkcs11");
 
     // A key whose holder is gone from the configuration is told apart, and is back with it.
     let gone = |text: &str| text.replacen("name = \"hsm\"", "name = \"renamed\"", 1);
