@@ -302,9 +302,22 @@ pub fn service_endpoint(
     if !is_region(region) {
         return Err(format!("`{region}` is no region's name"));
     }
-    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-    let text = format!("https://{service}.{region}.amazonaws.com{suffix}/");
+    let text = format!("https://{service}.{region}.{}/", domain_of(region));
     Url::parse(&text).map_err(|error| error.to_string())
+}
+
+/// The domain of a region's partition, as in AWS's list of partitions (`partitions.json` of its SDKs).
+fn domain_of(region: &str) -> &'static str {
+    const DOMAINS: [(&str, &str); 6] = [
+        ("cn-", "amazonaws.com.cn"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("eusc-", "amazonaws.eu"),
+    ];
+    let found = DOMAINS.iter().find(|(prefix, _)| region.starts_with(prefix));
+    found.map_or("amazonaws.com", |(_, domain)| domain)
 }
 
 #[cfg(test)]
@@ -379,9 +392,17 @@ mod tests {
             at(None, None, "eu-west-1").unwrap(),
             "https://kms.eu-west-1.amazonaws.com/"
         );
-        assert_eq!(
-            at(None, None, "cn-north-1").unwrap(),
-            "https://kms.cn-north-1.amazonaws.com.cn/"
-        );
+        for (region, domain) in [
+            ("cn-north-1", "amazonaws.com.cn"),
+            ("us-gov-west-1", "amazonaws.com"),
+            ("us-iso-east-1", "c2s.ic.gov"),
+            ("us-isob-east-1", "sc2s.sgov.gov"),
+            ("eusc-de-east-1", "amazonaws.eu"),
+        ] {
+            assert_eq!(
+                at(None, None, region).unwrap(),
+                format!("https://kms.{region}.{domain}/")
+            );
+        }
     }
 }
