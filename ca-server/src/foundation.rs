@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::secret_file;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 
@@ -40,6 +41,7 @@ impl Foundation {
     /// [`OpenError`] saying what is wrong and with which file; nothing is changed or lost then.
     pub fn lay(config: Config, policy: PolicySet, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let lock = prepare_data(&config.data)?;
+        secret_file::assert_all_private(&config.data, &config.sinks)?;
         let store = Arc::new(SqliteStore::open(&config.data.join("store.db"))?);
         let metrics = Metrics::new();
         let ledger = Ledger::open(&config.data, config.node, &config.sinks, clock.clone(), metrics.clone())?;

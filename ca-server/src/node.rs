@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use signet_core::caller::Caller;
 use signet_core::ledger::{Event, EventKind};
 use signet_core::time::UnixTime;
+use tokio::sync::watch;
 
 pub use self::rekey::{RekeyDone, RekeyStatus, Target, VerifyStatus};
 pub use self::root::{OTP_CHARS, RootProof, RootStatus};
@@ -54,6 +55,8 @@ pub struct Node {
     makes_mounts: AtomicBool,
     /// Whether a thread is trying already.
     trying: AtomicBool,
+    /// Counts how often it was sealed.
+    sealings: watch::Sender<u64>,
 }
 
 /// Why there is no authority.
@@ -183,6 +186,7 @@ impl Node {
             root: Mutex::default(),
             makes_mounts: AtomicBool::new(false),
             trying: AtomicBool::new(false),
+            sealings: watch::Sender::default(),
         })
     }
 
@@ -196,6 +200,12 @@ impl Node {
     #[must_use]
     pub fn authority(&self) -> Option<Arc<Authority>> {
         self.open.load_full()
+    }
+
+    /// Changes whenever somebody seals it: for whoever holds what came over the wire.
+    #[must_use]
+    pub fn sealings(&self) -> watch::Receiver<u64> {
+        self.sealings.subscribe()
     }
 
     /// The authority, or why there is none.
@@ -566,6 +576,7 @@ impl Node {
         self.open.store(None);
         authority.keyring.forget();
         self.forget_sessions();
+        self.sealings.send_modify(|count| *count += 1);
         let closed = match self.custody.row()? {
             row if row.kind()? == SealKind::Shamir => {
                 Closed::Shares(waits_for(row.shares(), "key shares: `signet operator unseal`"))

@@ -24,7 +24,7 @@ use crate::node::Node;
 use crate::reload::{read_policies, record_policy, reload};
 use crate::signer::CaKey;
 use crate::tls::{Tls, TlsError};
-use crate::{http, logging, pkcs11};
+use crate::{hardening, http, logging, pkcs11};
 
 /// Runs the server that `config` describes, until SIGTERM.
 ///
@@ -32,7 +32,7 @@ use crate::{http, logging, pkcs11};
 /// Whatever keeps it from starting; nothing is served then.
 pub fn run(config: Config) -> anyhow::Result<()> {
     logging::init();
-    harden();
+    hardening::lock_and_report();
     let policy = read_policies(&config).map_err(OpenError::Policies)?;
     let foundation = Foundation::lay(config, policy, Clock::system())?;
     record_start(&foundation)?;
@@ -41,14 +41,6 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     run_node(&node, tls.as_ref(), |address, fingerprint| {
         announce(&node.foundation().config, address, fingerprint)
     })
-}
-
-/// Keeps secrets out of core files and new files to ourselves.
-pub fn harden() {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core files cannot be forbidden");
-    }
 }
 
 /// Serves an opened authority: mounts of the configuration are made, listeners bound, then `ready` is told the address.
@@ -229,7 +221,7 @@ fn listen(
         let router = metrics_router(foundation.metrics.clone());
         serving.push(bind(metrics)?.serve(router, None, limits, &foundation.metrics, stop)?);
     }
-    serving.push(main.serve(
+    serving.push(main.letting_go_at(node.sealings()).serve(
         http::node_router(Arc::clone(node)),
         tls,
         limits,

@@ -22,6 +22,7 @@ pub mod public_key_file;
 pub mod random;
 pub mod replace;
 pub mod report;
+pub mod secret_file;
 pub mod ssh_command;
 pub mod ssh_config;
 pub mod terminal;

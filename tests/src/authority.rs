@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -147,6 +147,11 @@ impl Authority {
         write(&path, &edit(text));
     }
 
+    /// Sets a variable of its environment, for the next start.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the authority, again if it ran before, and waits until it answers.
     pub fn start(&mut self) {
         let mut child = self.spawn();
@@ -224,6 +229,8 @@ impl Authority {
             .args(&self.start)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            // Where a core would be written.
+            .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)
@@ -318,6 +325,13 @@ impl Authority {
             "it ended by SIGKILL, not before:\n{}",
             self.log()
         );
+    }
+
+    /// Has the server end by a signal that makes an ordinary process leave a core, and gives how it ended.
+    pub fn die_of(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        let mut child = self.child.take().expect("a running authority");
+        child.wait().expect("its end")
     }
 
     /// Ends the server as systemd would and gives its exit code.

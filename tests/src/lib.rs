@@ -5,6 +5,7 @@ pub mod agent;
 pub mod api;
 pub mod authority;
 pub mod binaries;
+pub mod canary;
 pub mod estate;
 pub mod fleet;
 pub mod folder_host;

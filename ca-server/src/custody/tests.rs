@@ -70,7 +70,7 @@ fn automatic(kind: SealKind, folder: &Path) -> Option<Box<dyn Seal>> {
         SealKind::Passphrase => {
             let path = folder.join("passphrase");
             if !path.exists() {
-                key_file::write_new(&path, b"correct horse battery staple").unwrap();
+                crate::secret_file::write_new(&path, b"correct horse battery staple").unwrap();
             }
             Some(Box::new(PassphraseSeal::cheap(Source::File(path))))
         }

@@ -18,7 +18,7 @@ use super::KmipError;
 use super::message::no_kmip;
 use super::ttlv::{HEADER_BYTES, message_length};
 use crate::config::KmipConfig;
-use crate::seal::key_file::{KeyFileError, read_secret};
+use crate::secret_file::{self, SecretFileError};
 
 /// A connection after its handshake.
 pub(super) struct Connection(StreamOwned<ClientConnection, Timed>);
@@ -174,15 +174,12 @@ fn tls_config(config: &KmipConfig) -> Result<Arc<ClientConfig>, KmipError> {
             .map_err(|error| unusable("ca", &config.ca, &error))?;
     }
     let chain = certificates("certificate", &config.certificate)?;
-    let key = read_secret(&config.key).map_err(|error| match error {
-        KeyFileError::Missing { path } => {
-            KmipError::Unavailable(format!("the client's key file `{}` is missing", path.display()))
+    let key = secret_file::read(&config.key).map_err(|error| {
+        let reason = error.of("the client's key file");
+        match error {
+            SecretFileError::Missing { .. } => KmipError::Unavailable(reason),
+            _ => KmipError::Setup(reason),
         }
-        KeyFileError::TooOpen { path, mode } => KmipError::Setup(format!(
-            "the client's key file `{}` has mode {mode:04o}; others can read it (run `chmod 600` on it, and consider the key known)",
-            path.display()
-        )),
-        other => KmipError::Setup(crate::command::chain(&other).replace("key file", "client's key file")),
     })?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| unusable("key", &config.key, &error))?;
     let mut tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))

@@ -289,7 +289,7 @@ fn a_migration_to_a_seal_that_is_away_is_recorded_when_it_happens_and_not_at_eac
         node.try_again();
     }
     assert_eq!(recorded(), 0);
-    key_file::write_new(&passphrase, b"correct horse battery staple").unwrap();
+    crate::secret_file::write_new(&passphrase, b"correct horse battery staple").unwrap();
     node.try_again();
     assert!(node.authority().is_some(), "{}", node.reason());
     assert_eq!((recorded(), node.summary().kind), (1, SealKind::Passphrase));

@@ -2,9 +2,11 @@
 
 mod aws_kms;
 mod breakglass;
+mod canaries;
 mod crash;
 mod custody;
 mod ec2_enrolment;
+mod file_modes;
 mod first_login;
 mod full_disk;
 mod host_bake;
