@@ -3,11 +3,13 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use signet_core::policy_set::PolicySet;
 
 use crate::authority::{OpenError, prepare_data};
+use crate::backup::{STORE, swap, take};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ledger::Ledger;
@@ -28,6 +30,8 @@ pub struct Foundation {
     pub ledger: Ledger,
     /// The tables.
     pub store: Arc<dyn Store>,
+    /// Whether a backup is being taken.
+    pub backing_up: Arc<AtomicBool>,
     policy: ArcSwap<PolicySet>,
     /// Held as long as this process may write the data folder.
     _lock: File,
@@ -40,7 +44,15 @@ impl Foundation {
     /// [`OpenError`] saying what is wrong and with which file; nothing is changed or lost then.
     pub fn lay(config: Config, policy: PolicySet, clock: Clock) -> Result<Arc<Self>, OpenError> {
         let lock = prepare_data(&config.data)?;
-        let store = Arc::new(SqliteStore::open(&config.data.join("store.db"))?);
+        let fail = |source| OpenError::Data {
+            path: config.data.clone(),
+            source,
+        };
+        if let Some(aside) = swap::finish(&config.data).map_err(fail)? {
+            tracing::warn!(aside = %aside.display(), "a restore was finished; the data of before lies aside");
+        }
+        take::tidy(&config.data).map_err(fail)?;
+        let store = Arc::new(SqliteStore::open(&config.data.join(STORE))?);
         let metrics = Metrics::new();
         let ledger = Ledger::open(&config.data, config.node, &config.sinks, clock.clone(), metrics.clone())?;
         Ok(Arc::new(Self {
@@ -49,6 +61,7 @@ impl Foundation {
             metrics,
             ledger,
             store,
+            backing_up: Arc::default(),
             policy: ArcSwap::from_pointee(policy),
             _lock: lock,
         }))

@@ -9,6 +9,7 @@ pub mod path;
 pub mod problem;
 mod rate_limit;
 mod routes;
+mod stream;
 pub mod table;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod aws;
+pub mod backup;
 pub mod barrier;
 pub mod bundle;
 pub mod certificates;
@@ -34,5 +35,6 @@ pub mod seal;
 pub mod serve;
 pub mod signer;
 pub mod store;
+pub mod store_check;
 pub mod tls;
 pub mod tokens;

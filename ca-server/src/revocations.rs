@@ -139,6 +139,22 @@ impl Revocations {
     }
 }
 
+/// The changes that raise every list's version, of a store that was put back to an older state: above all versions that may
+/// have been published since, and above the clock.
+///
+/// # Errors
+/// [`RevocationError`] naming what cannot be read.
+pub(crate) fn raised(keyring: &Keyring, now: UnixTime) -> Result<Vec<Change>, RevocationError> {
+    let rows = keyring.store().scan(Table::Settings)?.into_iter();
+    rows.filter(|(key, _)| key.starts_with(list::HEAD_PREFIX))
+        .map(|(key, sealed)| {
+            let json = keyring.unseal(Table::Settings, &key, &sealed)?;
+            let raised = list::raised(&json, now).ok_or_else(|| RevocationError::Damaged { key: key.clone() })?;
+            Ok(keyring.seal(Table::Settings, &key, &raised)?)
+        })
+        .collect()
+}
+
 /// Why a revocation list cannot be had or changed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RevocationError {

@@ -1,6 +1,7 @@
 //! The handlers, one file a noun, and the one place that calls them. Each match is exhaustive: a row of the table without a
 //! handler does not compile.
 
+mod backup;
 mod bundle;
 mod ca;
 mod certificates;
@@ -141,6 +142,7 @@ pub(super) async fn policy(endpoint: Policy, ask: &Ask<'_>, permit: &Permit) -> 
         Policy::HostForget => hosts::forget(ask, permit).await,
         Policy::HostTokenCreate => hosts::create_token(ask, permit).await,
         Policy::Reconcile => reconcile::read(ask).await,
+        Policy::Backup => backup::take(ask, permit).await,
     }
 }
 

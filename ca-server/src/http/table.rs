@@ -236,6 +236,7 @@ pub enum Policy {
     HostForget,
     HostTokenCreate,
     Reconcile,
+    Backup,
 }
 
 /// Where a pattern hangs.
@@ -527,6 +528,7 @@ pub const ROUTES: &[Route] = &[
     root(Op::Write,   "sys/generate-root/attempt", keyholder(Keyholder::RootStart), &["otp", "age_key", "pgp_key", "key"]),
     root(Op::Delete,  "sys/generate-root/attempt", keyholder(Keyholder::RootCancel), SHARE_FIELDS),
     root(Op::Write,   "sys/generate-root/update", keyholder(Keyholder::RootUpdate), SHARE_FIELDS),
+    root(Op::Read,    "sys/storage/backup",      policy(Policy::Backup),           ANY),
     root(Op::Read,    "sys/mounts",              policy(Policy::MountList),        ANY),
     root(Op::Read,    "sys/mounts/*path/tune",   policy(Policy::MountTuneRead),    ANY),
     root(Op::Write,   "sys/mounts/*path/tune",   policy(Policy::MountTune),        TUNE_FIELDS),

@@ -42,6 +42,14 @@ struct Retired {
     at: u64,
 }
 
+/// A stored head with a version that no list had before.
+pub(super) fn raised(json: &[u8], now: UnixTime) -> Option<Vec<u8>> {
+    let mut head: Head = serde_json::from_slice(json).ok()?;
+    head.version = head.version.saturating_add(1).max(now.secs());
+    head.generated = now.secs();
+    serde_json::to_vec(&head).ok()
+}
+
 /// The revocations of one mount.
 #[derive(Debug)]
 pub struct MountList {

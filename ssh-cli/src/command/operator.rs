@@ -1,5 +1,6 @@
 //! `signet operator`: the seal of an authority, with Vault's flags and words.
 
+pub mod backup;
 pub mod generate_root;
 pub mod init;
 pub mod rekey;
@@ -40,6 +41,8 @@ pub enum OperatorCommand {
     GenerateRoot(Box<generate_root::GenerateRootArgs>),
     /// Give a key share towards moving to the seal that is configured now
     Migrate(unseal::UnsealArgs),
+    /// Take a backup of the authority while it serves, encrypted under its seal
+    Backup(backup::BackupArgs),
 }
 
 /// Runs the verb.
@@ -56,6 +59,7 @@ pub fn run(verb: &OperatorCommand, environment: &Environment) -> Result<u8, Fail
         OperatorCommand::Rotate(args) => rotate::run(args, environment),
         OperatorCommand::GenerateRoot(args) => generate_root::run(args, environment),
         OperatorCommand::Migrate(args) => unseal::run(args, true, environment),
+        OperatorCommand::Backup(args) => backup::run(args, environment),
     }
 }
 
