@@ -32,6 +32,8 @@ pub struct Foundation {
     pub store: Arc<dyn Store>,
     /// Whether a backup is being taken.
     pub backing_up: Arc<AtomicBool>,
+    /// Whether one is being restored.
+    pub restoring: Arc<AtomicBool>,
     policy: ArcSwap<PolicySet>,
     /// Held as long as this process may write the data folder.
     _lock: File,
@@ -62,6 +64,7 @@ impl Foundation {
             ledger,
             store,
             backing_up: Arc::default(),
+            restoring: Arc::default(),
             policy: ArcSwap::from_pointee(policy),
             _lock: lock,
         }))

@@ -139,11 +139,14 @@ pub fn rows(keyring: &Keyring) -> Result<Vec<Finding>, StoreError> {
     let store = keyring.store();
     let mut findings = Vec::new();
     let mut mounts = BTreeSet::new();
-    for (path, json) in store.scan(Table::Mounts)? {
-        let mount: Value = serde_json::from_slice(&json).unwrap_or_default();
-        match mount.get("uuid").and_then(Value::as_str) {
-            Some(uuid) => drop(mounts.insert(uuid.to_owned())),
-            None => findings.push(Finding::new(format!("the mount `{path}` cannot be read"), RESTORE)),
+    for (path, sealed) in store.scan(Table::Mounts)? {
+        match keyring.unseal(Table::Mounts, &path, &sealed) {
+            Ok(json) => {
+                let mount: Value = serde_json::from_slice(&json).unwrap_or_default();
+                let uuid = mount.get("uuid").and_then(Value::as_str).unwrap_or_default();
+                mounts.insert(uuid.to_owned());
+            }
+            Err(error) => findings.push(Finding::new(error.to_string(), RESTORE)),
         }
     }
     for table in Table::ALL.iter().filter(|table| **table != Table::Mounts) {

@@ -17,6 +17,7 @@ use data_encoding::HEXLOWER;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use signet_core::ledger::{ChainHash, Head};
+use signet_core::serial::NodeId;
 use signet_core::time::UnixTime;
 
 use crate::custody::{Custody, CustodyError, SealRow};
@@ -297,6 +298,20 @@ impl Header {
         read_header(reader).map(|(_, header)| header)
     }
 
+    /// Whether it is of this node: another's serials would repeat.
+    ///
+    /// # Errors
+    /// [`ArchiveError::OtherNode`]
+    pub fn is_of(&self, node: NodeId) -> Result<(), ArchiveError> {
+        if self.node == node.0 {
+            return Ok(());
+        }
+        Err(ArchiveError::OtherNode {
+            found: NodeId(self.node),
+            configured: node,
+        })
+    }
+
     /// The seal that the archive is under.
     ///
     /// # Errors
@@ -446,6 +461,14 @@ pub enum ArchiveError {
     /// The seal opened, and what is inside is not what was written. Which part it is, is told to nobody.
     #[error("the backup does not open: somebody altered it, or put parts of several together; use another copy")]
     DoesNotOpen,
+    /// Another node's.
+    #[error("the backup is of node {found}, `signet.toml` says node {configured}: serials would repeat")]
+    OtherNode {
+        /// The backup's.
+        found: NodeId,
+        /// Ours.
+        configured: NodeId,
+    },
     /// The file.
     #[error("the backup cannot be read or written")]
     File(#[from] io::Error),

@@ -15,10 +15,12 @@ use super::archive::{Archive, ArchiveError};
 use super::swap::{self, FILES, Order};
 use super::{STORE, archive};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, SealConfig};
+use crate::custody::{Custody, CustodyError, SealRow};
 use crate::keyring::Keyring;
 use crate::ledger::mend::{self, MendError, Mending, Source};
 use crate::ledger::{FILE, LedgerOpenError, Reader};
+use crate::seal::{self, SealError};
 use crate::store::copy;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -92,12 +94,7 @@ impl Staged {
     /// [`RestoreError`]; the data folder is as before.
     pub fn unpack(site: &Site<'_>, archive: &mut Archive, keyring: &Keyring) -> Result<(Self, Keyring), RestoreError> {
         let header = archive.header().clone();
-        if header.node != site.node.0 {
-            return Err(RestoreError::OtherNode {
-                found: header.node,
-                configured: site.node,
-            });
-        }
+        header.is_of(site.node)?;
         let folder = swap::begin(site.data)?;
         archive.unpack(keyring, &folder, &FILES)?;
         let staged = Self::checked(folder, Some(header.time.to_string()))?;
@@ -341,17 +338,31 @@ fn in_words(record: &Value) -> String {
     line
 }
 
+/// Opens with whichever of the configured seals is of the row's kind: a backup may be of before a migration.
+///
+/// # Errors
+/// [`CustodyError`], the seal's where it is of the right kind.
+pub fn open_configured(seals: &SealConfig, row: &SealRow, custody: &Custody) -> Result<Keyring, CustodyError> {
+    let kind = row.kind()?;
+    let mut refused = CustodyError::OtherSeal {
+        found: kind,
+        configured: seals.current.kind(),
+    };
+    for settings in [Some(&seals.current), seals.previous.as_ref()].into_iter().flatten() {
+        let Some(seal) = seal::automatic(settings)?.filter(|seal| seal.kind() == kind) else {
+            continue;
+        };
+        match custody.open(row, seal.as_ref()) {
+            Err(CustodyError::Seal(error @ SealError::WrongKey { .. })) => refused = error.into(),
+            opened => return opened,
+        }
+    }
+    Err(refused)
+}
+
 /// Why nothing was restored. The data folder is as before.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// Another node's.
-    #[error("the backup is of node {found}, `signet.toml` says node {configured}: serials would repeat")]
-    OtherNode {
-        /// The backup's.
-        found: u16,
-        /// Ours.
-        configured: NodeId,
-    },
     /// What was restored does not hold together.
     #[error("what was restored is not sound: {what}")]
     Unsound {

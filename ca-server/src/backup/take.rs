@@ -21,6 +21,9 @@ use crate::store::readonly::ReadOnlyStore;
 /// How the folders begin that copies lie in until they are sent.
 const SCRATCH: &str = "backup-";
 
+/// How files begin that are sent to be restored.
+pub(crate) const UPLOAD: &str = "upload-";
+
 /// A backup that is ready to be written out. Its copies are removed with it.
 #[derive(Debug)]
 pub struct Taken {
@@ -87,6 +90,8 @@ pub(crate) fn tidy(data: &Path) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with(SCRATCH) && path.is_dir() {
             std::fs::remove_dir_all(&path)?;
+        } else if name.starts_with(UPLOAD) && path.is_file() {
+            std::fs::remove_file(&path)?;
         }
     }
     Ok(())

@@ -243,7 +243,7 @@ fn a_backup_under_another_key_or_with_another_header_is_refused() {
     let mut archive = Archive::open(&first).unwrap();
     let keyring = world.keyring(archive.header()).unwrap();
     let refused = Staged::unpack(&Site::of(&config, &world.clock), &mut archive, &keyring).unwrap_err();
-    assert!(matches!(refused, RestoreError::OtherNode { found: 1, .. }));
+    assert!(matches!(refused, RestoreError::Archive(ArchiveError::OtherNode { .. })));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use signet_core::ledger::Event;
 
 use crate::authority::prepare_data;
 use crate::backup::archive::Archive;
-use crate::backup::restore::{Outcome, Site, Staged};
+use crate::backup::restore::{Outcome, Site, Staged, open_configured};
 use crate::backup::{STORE, swap};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -22,7 +22,7 @@ use crate::ledger::FILE;
 use crate::mounts::Mounts;
 use crate::seal::key_file::read_secret;
 use crate::seal::shamir::{Share, ShareSeal, ShareSet};
-use crate::seal::{self, SealError, SealKind, passphrase};
+use crate::seal::{SealKind, passphrase};
 use crate::signer::KeySources;
 use crate::store::Store as Tables;
 use crate::store::readonly::ReadOnlyStore;
@@ -103,7 +103,12 @@ impl Check {
         }
         findings.extend(store_check::files(&config));
         if !self.sealed {
-            findings.extend(self.behind_the_seal(&config)?);
+            findings.extend(self.behind_the_seal(&config).unwrap_or_else(|error| {
+                vec![Finding {
+                    what: command::chain(error.as_ref()),
+                    next: "mend that first; `--sealed` leaves out what the seal has to be opened for",
+                }]
+            }));
         }
         let mut out = std::io::stdout().lock();
         for Finding { what, next } in &findings {
@@ -209,7 +214,7 @@ impl Place {
             let seal = ShareSeal::from_shares(&self.shares(set)?)?;
             return Ok(custody.open(row, &seal)?);
         }
-        Ok(open_automatic(config, row, &custody)?)
+        Ok(open_configured(&config.seal, row, &custody)?)
     }
 
     /// As many shares as are needed: from files first, then as they are typed.
@@ -241,24 +246,4 @@ fn take_in(shares: &mut Vec<Share>, set: ShareSet, text: &str) -> anyhow::Result
     );
     shares.push(share);
     Ok(())
-}
-
-/// Opens with whichever of the configured seals is of the row's kind; an archive may be of before a migration.
-pub(crate) fn open_automatic(config: &Config, row: &SealRow, custody: &Custody) -> Result<Keyring, CustodyError> {
-    let configured = [Some(&config.seal.current), config.seal.previous.as_ref()];
-    let mut refused = None;
-    for settings in configured.into_iter().flatten() {
-        let Some(seal) = seal::automatic(settings)?.filter(|seal| row.kind().is_ok_and(|kind| kind == seal.kind()))
-        else {
-            continue;
-        };
-        match custody.open(row, seal.as_ref()) {
-            Err(CustodyError::Seal(error @ SealError::WrongKey { .. })) => refused = Some(error.into()),
-            opened => return opened,
-        }
-    }
-    Err(refused.unwrap_or(CustodyError::OtherSeal {
-        found: row.kind()?,
-        configured: config.seal.current.kind(),
-    }))
 }

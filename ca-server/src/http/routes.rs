@@ -21,6 +21,8 @@ mod signet;
 mod sys;
 mod token;
 
+use axum::body::Body;
+
 use super::Permit;
 use super::ask::{Ask, NodeAsk};
 use super::authenticate::Session;
@@ -58,7 +60,14 @@ pub(super) async fn keyholder(endpoint: Keyholder, ask: &NodeAsk<'_>) -> Result<
         Keyholder::RootStart => keyholder::root_start(ask).await,
         Keyholder::RootCancel => keyholder::root_cancel(ask).await,
         Keyholder::RootUpdate => keyholder::root_update(ask).await,
+        // Its body is read piece by piece: `restore`.
+        Keyholder::Restore => Err(Problem::UnsupportedPath),
     }
+}
+
+/// A backup that is sent to be restored.
+pub(super) async fn restore(ask: &NodeAsk<'_>, body: Body) -> Result<Reply, Problem> {
+    backup::restore(ask, body).await
 }
 
 /// Endpoints without a token.

@@ -168,6 +168,7 @@ fn the_table_has_no_two_rows_for_one_request() {
             "sys/generate-root/attempt",
             "sys/generate-root/attempt",
             "sys/generate-root/update",
+            "sys/storage/restore",
             "sys/signet/host/challenge",
             "sys/signet/host/enroll",
             "sys/signet/host/renew",

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod generate_root;
 pub mod init;
 pub mod rekey;
+pub mod restore;
 pub mod rotate;
 pub mod seal;
 pub mod status;
@@ -43,6 +44,8 @@ pub enum OperatorCommand {
     Migrate(unseal::UnsealArgs),
     /// Take a backup of the authority while it serves, encrypted under its seal
     Backup(backup::BackupArgs),
+    /// Put a backup in the place of what the authority has
+    Restore(restore::RestoreArgs),
 }
 
 /// Runs the verb.
@@ -60,6 +63,7 @@ pub fn run(verb: &OperatorCommand, environment: &Environment) -> Result<u8, Fail
         OperatorCommand::GenerateRoot(args) => generate_root::run(args, environment),
         OperatorCommand::Migrate(args) => unseal::run(args, true, environment),
         OperatorCommand::Backup(args) => backup::run(args, environment),
+        OperatorCommand::Restore(args) => restore::run(args, environment),
     }
 }
 

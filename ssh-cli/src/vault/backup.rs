@@ -1,9 +1,12 @@
-//! The one answer that is larger than memory should hold: a backup, written out as it comes.
+//! What is larger than memory should hold: a backup, written out as it comes, and sent as it is read.
 
+use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::{ANSWER_BYTES_MAX, Vault, VaultError, Verb, http, refusal};
 
@@ -63,5 +66,47 @@ impl Vault {
         } else {
             Ok(End::CutOff)
         }
+    }
+
+    /// Asks whether a backup that begins with `front` would be taken.
+    ///
+    /// # Errors
+    /// Any [`VaultError`].
+    pub fn check_restore(&self, front: Vec<u8>, shares: &[Zeroizing<String>]) -> Result<(), VaultError> {
+        self.send_backup("sys/storage/restore?check=true", front.into(), shares)
+            .map(drop)
+    }
+
+    /// Sends a backup to be restored, with the key shares that open it.
+    ///
+    /// # Errors
+    /// Any [`VaultError`].
+    pub fn restore(&self, backup: File, shares: &[Zeroizing<String>]) -> Result<Value, VaultError> {
+        let body = self.send_backup("sys/storage/restore", backup.into(), shares)?;
+        serde_json::from_slice(&body).map_err(|_| self.not_vault("the answer is not JSON"))
+    }
+
+    fn send_backup(
+        &self,
+        path: &str,
+        body: reqwest::blocking::Body,
+        shares: &[Zeroizing<String>],
+    ) -> Result<Vec<u8>, VaultError> {
+        let url = http::url(&self.endpoint, Verb::Put, path).map_err(|why| self.not_vault(&why))?;
+        let mut request = http::headers(self.http.put(url).timeout(TIMEOUT), &self.endpoint)
+            .header("Content-Type", "application/octet-stream")
+            .body(body);
+        if let Some(token) = &self.token {
+            request = http::secret_header(request, "X-Vault-Token", token.expose_secret());
+        }
+        for share in shares {
+            request = http::secret_header(request, "X-Signet-Key-Share", share);
+        }
+        let response = request.send().map_err(|error| self.no_answer(error))?;
+        let answer = http::Answer::read(response, ANSWER_BYTES_MAX).map_err(|error| self.no_answer(error))?;
+        if !(200..300).contains(&answer.status) {
+            return Err(VaultError::Refused(Box::new(refusal(&answer))));
+        }
+        Ok(answer.body)
     }
 }
