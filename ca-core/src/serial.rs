@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use crate::time::UnixTime;
-
 /// Number of a signing node, 0–65535; the upper 16 bits of each serial it issues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u16);
@@ -21,23 +19,23 @@ impl fmt::Display for NodeId {
 pub struct Serial(u64);
 
 const NUMBER_BITS: u32 = 48;
-/// Numbers that each second of the clock has to itself.
-const SECOND_BITS: u32 = 16;
+/// Numbers that each millisecond of the clock has to itself: 64 of them.
+const MILLISECOND_BITS: u32 = 6;
 
-/// The first number that a node may give which starts at `now` and has a record of `last` as its newest; 0 for none.
+/// The first number that a node may give which starts at `now_millis` since 1970 and has a record of `last` as its newest; 0
+/// for none.
 ///
 /// A node that was put back to an older state (a restored backup, a snapshot of its disk) does not know what it has given
-/// since. The clock knows a bound: numbers given before `now` are smaller than `now`'s, as long as a node signs fewer than
-/// 65,536 certificates a second on average. A clock that was set back changes nothing, `last` then counts; a clock beyond
-/// 2106, whose numbers would have more than 48 bits, is not believed.
+/// since. The clock knows a bound: numbers given before now are smaller than now's, as long as a node signs fewer than 64
+/// certificates a millisecond on average. A clock that was set back changes nothing, `last` then counts; a clock beyond 2109,
+/// whose numbers would have more than 48 bits, is not believed.
 #[must_use]
-pub const fn first_number(last: u64, now: UnixTime) -> u64 {
+pub const fn first_number(last: u64, now_millis: u64) -> u64 {
     let after = last.saturating_add(1);
-    let secs = now.secs();
-    if secs >> (NUMBER_BITS - SECOND_BITS) != 0 {
+    if now_millis >> (NUMBER_BITS - MILLISECOND_BITS) != 0 {
         return after;
     }
-    let of_now = secs << SECOND_BITS;
+    let of_now = now_millis << MILLISECOND_BITS;
     if of_now > after { of_now } else { after }
 }
 
@@ -103,21 +101,26 @@ mod tests {
 
     #[test]
     fn a_node_begins_above_all_it_may_have_given_before() {
-        let now = 1_800_000_000;
-        for (last, secs, first, why) in [
+        let now = 1_800_000_000_000;
+        for (last, millis, first, why) in [
             (
                 0,
                 now,
-                now << 16,
+                now << 6,
                 "a new ledger may be the second of a node whose first one is lost",
             ),
-            ((now - 60) << 16, now, now << 16, "restored"),
-            ((now << 16) + 7, now, (now << 16) + 8, "started twice within a second"),
-            (now << 16, now - 3600, (now << 16) + 1, "the clock was set back"),
-            (41, u64::from(u32::MAX) + 1, 42, "a clock beyond 2106"),
+            ((now - 1) << 6, now, now << 6, "restored within a millisecond"),
+            (
+                (now << 6) + 7,
+                now,
+                (now << 6) + 8,
+                "started twice within a millisecond",
+            ),
+            (now << 6, now - 3_600_000, (now << 6) + 1, "the clock was set back"),
+            (41, 1 << 42, 42, "a clock beyond 2109"),
             (41, 0, 42, "no clock"),
         ] {
-            assert_eq!(first_number(last, UnixTime::from_secs(secs)), first, "{why}");
+            assert_eq!(first_number(last, millis), first, "{why}");
             assert!(Serial::new(NodeId(1), first).is_some(), "{why}");
         }
     }

@@ -24,7 +24,7 @@ use crate::login::{LoginSetupError, Logins};
 use crate::metrics::Metrics;
 use crate::mounts::{Mount, MountError, Mounts};
 use crate::node::Node;
-use crate::revocations::{RevocationError, Revocations};
+use crate::revocations::{RepeatError, RevocationError, Revocations};
 use crate::seal::SealError;
 use crate::signer::KeySources;
 use crate::store::StoreError;
@@ -242,6 +242,9 @@ pub enum OpenError {
     /// Revocations.
     #[error("the revocations cannot be used")]
     Revocations(#[from] RevocationError),
+    /// Revocations that a restored store has lost.
+    #[error("the revocations that the ledger tells of cannot be made again")]
+    Repeat(#[from] RepeatError),
     /// The trust bundles.
     #[error("the trust bundles cannot be used")]
     Bundles(#[from] BundleError),

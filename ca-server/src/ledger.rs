@@ -76,7 +76,7 @@ impl Ledger {
         let writer = Writer::open(&path, node)?;
         let last_number = writer.last_number()?;
         // INVARIANT: whatever older copy of the folder this is, no number is given twice.
-        let first_number = first_number(last_number, clock.now());
+        let first_number = first_number(last_number, clock.now_millis());
         let sinks = Sinks::start(&path, sinks, writer.head())?;
         let queue = Arc::new(Queue::default());
         let thread = writer

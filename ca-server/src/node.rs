@@ -595,6 +595,7 @@ impl Node {
         let row = self.custody.row()?;
         let authority = Authority::open_on(&self.foundation, keyring)?;
         self.record(self.event(EventKind::Unseal, actor).text("seal", row.kind()?.as_str()))?;
+        crate::revocations::repeat_blocking(&authority).map_err(OpenError::from)?;
         if self.makes_mounts.load(Ordering::SeqCst) {
             make_mounts(&authority)?;
         }

@@ -3,6 +3,7 @@
 
 mod entry;
 mod list;
+mod repeat;
 mod resolve;
 mod selector;
 #[cfg(test)]
@@ -17,6 +18,8 @@ use signet_core::time::UnixTime;
 pub use self::entry::{About, Entry, Reach};
 pub use self::list::{Candidate, Changing, MountList, Published};
 pub(crate) use self::list::{etag, sha256};
+pub use self::repeat::RepeatError;
+pub(crate) use self::repeat::{Losses, repeat_blocking};
 pub use self::resolve::{Ground, HITS_SHOWN, Resolution, ResolveError, resolve};
 pub use self::selector::{Selector, SelectorError};
 use crate::barrier::BarrierError;

@@ -111,7 +111,9 @@ fn each_record(ledger: &Path, mut show: impl FnMut(&str)) -> rusqlite::Result<()
             return Ok(());
         };
         position = *last;
-        records.iter().for_each(|(_, line)| show(line));
+        for (_, line) in &records {
+            show(line);
+        }
     }
 }
 

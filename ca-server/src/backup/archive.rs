@@ -66,7 +66,7 @@ pub struct UnixTimeText(String);
 impl fmt::Display for UnixTimeText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // From a file that anybody may have written.
-        for character in self.0.chars().filter(|character| character.is_ascii_graphic()) {
+        for character in self.0.chars().filter(char::is_ascii_graphic) {
             write!(f, "{character}")?;
         }
         Ok(())
@@ -385,7 +385,9 @@ fn does_not_open<E>(_: E) -> ArchiveError {
 
 fn hex_of(parts: &[&[u8]]) -> String {
     let mut context = Context::new(&SHA256);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     HEXLOWER.encode(context.finish().as_ref())
 }
 

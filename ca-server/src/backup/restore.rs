@@ -2,6 +2,7 @@
 //! by other means, its ledger mended from whatever newer copy is at hand, made safe, recorded, and swapped into place.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use super::{STORE, archive};
 use crate::clock::Clock;
 use crate::config::{Config, SealConfig};
 use crate::custody::{Custody, CustodyError, SealRow};
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, KeyringError};
 use crate::ledger::mend::{self, MendError, Mending, Source};
 use crate::ledger::{FILE, LedgerOpenError, Reader};
+use crate::revocations::Losses;
 use crate::seal::{self, SealError};
 use crate::store::copy;
 use crate::store::sqlite::SqliteStore;
@@ -77,7 +79,9 @@ pub struct Outcome {
     pub recovered: u64,
     /// What was dropped.
     pub aftermath: Aftermath,
-    /// Changes that are recorded and that the store has not got: how many of each kind.
+    /// Revocations that are recorded and that the store has not got; they are made again when the server opens.
+    pub revocations: usize,
+    /// Other changes that are recorded and that the store has not got: how many of each kind.
     pub missing: BTreeMap<String, u64>,
     /// The first of them, a line each.
     pub shown: Vec<String>,
@@ -161,7 +165,10 @@ impl Staged {
             recovered += mending.take_from(&Source::Sink(sink.clone()))?;
         }
         let aftermath = aftermath::make_safe(keyring, now)?;
-        let (missing, shown) = missing(&ledger, self.base.position)?;
+        let Missing { kinds, shown, revoked } = Missing::read(&ledger, self.base.position)?;
+        let noted = revoked.noted(keyring).map_err(KeyringError::from);
+        let noted = noted.map_err(ArchiveError::from)?;
+        keyring.store().apply(vec![noted]).wait()?;
         let stamp: String = now.to_string().chars().filter(|character| *character != ':').collect();
         let mut sinks = Vec::new();
         for sink in site.sinks {
@@ -178,7 +185,8 @@ impl Staged {
             .number("recovered", recovered)
             .number("tokens", number(aftermath.tokens))
             .number("host_tokens", number(aftermath.host_tokens))
-            .list("missing", missing.keys().map(String::as_str));
+            .number("revocations", number(revoked.count()))
+            .list("missing", kinds.keys().map(String::as_str));
         mending.record(by(event))?;
         drop(mending);
         for name in FILES {
@@ -190,7 +198,8 @@ impl Staged {
             taken: self.taken,
             recovered,
             aftermath,
-            missing,
+            revocations: revoked.count(),
+            missing: kinds,
             shown,
             sinks: sinks.iter().map(|(_, to)| to.clone()).collect(),
             aside: site.data.join(&aside),
@@ -231,6 +240,12 @@ impl Outcome {
         if rekey {
             line("Given up: a rekey that waited for its proof.".to_owned());
         }
+        if self.revocations > 0 {
+            line(format!(
+                "{} revocation(s) are only in the ledger: they are made again when the server opens, before it serves.",
+                self.revocations
+            ));
+        }
         for sink in &self.sinks {
             line(format!(
                 "Moved away, as the ledger cannot go on in it: {}",
@@ -248,11 +263,11 @@ impl Outcome {
                       revocations (`signet-ca audit search --event revoke FILE`) and repeat them."
                         .to_owned()
                 }
-                _ => "None of the later records changed the store.".to_owned(),
+                _ => "None of the other records changed the store.".to_owned(),
             });
             return text;
         }
-        line("Recorded, and not in the store any more; do again what still matters, revocations first:".to_owned());
+        line("Recorded, and not in the store any more; do again what still matters:".to_owned());
         self.shown.iter().for_each(|record| line(format!("  {record}")));
         let all: u64 = self.missing.values().sum();
         let left = all.saturating_sub(number(self.shown.len()));
@@ -267,45 +282,58 @@ fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// Changes of the store that the ledger tells of behind `base`: they happened, and the store is older than they are.
-fn missing(ledger: &Path, base: u64) -> rusqlite::Result<(BTreeMap<String, u64>, Vec<String>)> {
-    const KINDS: &[EventKind] = &[
-        EventKind::RoleWrite,
-        EventKind::RoleDelete,
-        EventKind::MountCreate,
-        EventKind::MountTune,
-        EventKind::MountDelete,
-        EventKind::CaCreate,
-        EventKind::CaDelete,
-        EventKind::CaStage,
-        EventKind::CaPublish,
-        EventKind::CaPromote,
-        EventKind::CaRetire,
-        EventKind::CaRemove,
-        EventKind::CaRename,
-        EventKind::Revoke,
-        EventKind::HostEnroll,
-        EventKind::HostForget,
-        EventKind::SealMigrate,
-        EventKind::Rotate,
-        EventKind::Rekey,
-    ];
-    let reader = Reader::open(ledger)?;
-    let (mut position, mut kinds, mut shown) = (base, BTreeMap::new(), Vec::new());
-    loop {
-        let records = reader.after(position, 1024)?;
-        let Some((last, _)) = records.last() else {
-            return Ok((kinds, shown));
-        };
-        position = *last;
-        for (_, line) in &records {
-            let record: Value = serde_json::from_str(line).unwrap_or_default();
-            let kind = record.get("event").and_then(Value::as_str).unwrap_or_default();
-            if KINDS.iter().any(|known| known.as_str() == kind) {
-                *kinds.entry(kind.to_owned()).or_default() += 1;
-                if shown.len() < SHOWN {
-                    shown.push(in_words(&record));
-                }
+/// Changes of the store that the ledger tells of: they happened, and the store is older than they are.
+#[derive(Debug, Default)]
+struct Missing {
+    kinds: BTreeMap<String, u64>,
+    shown: Vec<String>,
+    revoked: Losses,
+}
+
+impl Missing {
+    /// Reads the records behind `base`.
+    fn read(ledger: &Path, base: u64) -> rusqlite::Result<Self> {
+        let reader = Reader::open(ledger)?;
+        let (mut position, mut missing) = (base, Self::default());
+        loop {
+            let records = reader.after(position, 1024)?;
+            let Some((last, _)) = records.last() else {
+                return Ok(missing);
+            };
+            position = *last;
+            for (_, line) in &records {
+                missing.note(&serde_json::from_str(line).unwrap_or_default());
+            }
+        }
+    }
+
+    fn note(&mut self, record: &Value) {
+        const KINDS: &[EventKind] = &[
+            EventKind::RoleWrite,
+            EventKind::RoleDelete,
+            EventKind::MountCreate,
+            EventKind::MountTune,
+            EventKind::MountDelete,
+            EventKind::CaCreate,
+            EventKind::CaDelete,
+            EventKind::CaStage,
+            EventKind::CaPublish,
+            EventKind::CaPromote,
+            EventKind::CaRetire,
+            EventKind::CaRemove,
+            EventKind::CaRename,
+            EventKind::HostEnroll,
+            EventKind::HostForget,
+            EventKind::SealMigrate,
+            EventKind::Rotate,
+            EventKind::Rekey,
+        ];
+        self.revoked.read(record);
+        let kind = record.get("event").and_then(Value::as_str).unwrap_or_default();
+        if KINDS.iter().any(|known| known.as_str() == kind) {
+            *self.kinds.entry(kind.to_owned()).or_default() += 1;
+            if self.shown.len() < SHOWN {
+                self.shown.push(in_words(record));
             }
         }
     }
@@ -332,7 +360,7 @@ fn in_words(record: &Value) -> String {
     for (name, value) in record.as_object().into_iter().flatten() {
         if !LEFT_OUT.contains(&name.as_str()) {
             let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            line.push_str(&format!(" {name}={}", shown.escape_debug()));
+            let _infallible = write!(line, " {name}={}", shown.escape_debug());
         }
     }
     line

@@ -91,7 +91,7 @@ impl Store {
 
 impl Check {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let Some(config) = self.place.config()? else {
+        let Some(config) = self.place.config() else {
             return Ok(ExitCode::FAILURE);
         };
         let mut findings = Vec::new();
@@ -148,7 +148,7 @@ impl Check {
 
 impl Restore {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let Some(config) = self.place.config()? else {
+        let Some(config) = self.place.config() else {
             return Ok(ExitCode::FAILURE);
         };
         let shown = || format!("`{}` cannot be restored", self.file.display());
@@ -169,7 +169,7 @@ impl Restore {
 
 impl Restored {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let Some(config) = self.place.config()? else {
+        let Some(config) = self.place.config() else {
             return Ok(ExitCode::FAILURE);
         };
         let _lock = prepare_data(&config.data)?;
@@ -196,14 +196,10 @@ fn put_in_place(config: &Config, outcome: &Outcome) -> anyhow::Result<ExitCode> 
 
 impl Place {
     /// What `signet.toml` says; mistakes are printed.
-    fn config(&self) -> anyhow::Result<Option<Config>> {
-        match Config::from_file(&self.config) {
-            Ok(config) => Ok(Some(config)),
-            Err(mistakes) => {
-                command::print_mistakes(&mistakes);
-                Ok(None)
-            }
-        }
+    fn config(&self) -> Option<Config> {
+        Config::from_file(&self.config)
+            .inspect_err(|mistakes| command::print_mistakes(mistakes))
+            .ok()
     }
 
     /// Opens the keyring of `store`, which lies under the seal of `row`.

@@ -95,7 +95,6 @@ impl Limits {
                 .unwrap_or(default.fetch_rate_per_minute),
             restore_bytes_max: section
                 .number("restore_bytes_max", 1 << 20..=1 << 50)
-                .and_then(|number| u64::try_from(number).ok())
                 .unwrap_or(default.restore_bytes_max),
             tokens_max: count("tokens_max", 1, 100_000_000, default.tokens_max),
         }

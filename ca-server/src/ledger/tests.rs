@@ -127,7 +127,7 @@ fn a_changed_newest_record_and_another_node_are_refused_at_start() {
 fn serials_go_on_after_the_last_recorded_one() {
     let data = tempfile::tempdir().unwrap();
     let ledger = open(data.path(), &[]);
-    let first = 1_700_000_000 << 16;
+    let first = 1_700_000_000_000 << 6;
     assert!(!ledger.has_issued());
     assert_eq!(ledger.reserve_serial().unwrap().number(), first);
     assert!(ledger.has_issued());
