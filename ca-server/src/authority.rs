@@ -19,6 +19,7 @@ use crate::custody::CustodyError;
 use crate::foundation::Foundation;
 use crate::hosts::{HostRegistry, HostStoreError};
 use crate::keyring::{Keyring, KeyringError};
+use crate::ledger::bond::BondError;
 use crate::ledger::{Ledger, LedgerError, LedgerOpenError};
 use crate::login::{LoginSetupError, Logins};
 use crate::metrics::Metrics;
@@ -236,6 +237,9 @@ pub enum OpenError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerOpenError),
+    /// Store and ledger do not go together.
+    #[error(transparent)]
+    Bond(#[from] BondError),
     /// Enrolled hosts.
     #[error(transparent)]
     Hosts(#[from] HostStoreError),

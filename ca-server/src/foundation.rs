@@ -12,7 +12,7 @@ use crate::authority::{OpenError, prepare_data};
 use crate::backup::{STORE, swap, take};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ledger::Ledger;
+use crate::ledger::{FILE, Ledger, bond};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -57,6 +57,7 @@ impl Foundation {
         let store = Arc::new(SqliteStore::open(&config.data.join(STORE))?);
         let metrics = Metrics::new();
         let ledger = Ledger::open(&config.data, config.node, &config.sinks, clock.clone(), metrics.clone())?;
+        bond::renew(store.as_ref(), &config.data.join(FILE))?;
         Ok(Arc::new(Self {
             config: Arc::new(config),
             clock,
@@ -68,6 +69,18 @@ impl Foundation {
             policy: ArcSwap::from_pointee(policy),
             _lock: lock,
         }))
+    }
+
+    /// Ends in good order: what waits is written, and a copy of one file that was made until now does not go with the other
+    /// any more.
+    pub fn end(&self) {
+        self.ledger.close();
+        if let Err(error) = bond::renew(self.store.as_ref(), &self.config.data.join(FILE)) {
+            tracing::warn!(
+                error = crate::command::chain(&error),
+                "store and ledger keep the marks they had"
+            );
+        }
     }
 
     /// The policies in force.

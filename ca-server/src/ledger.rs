@@ -1,6 +1,7 @@
 //! The ledger: no record, no certificate. Handlers lay out their event and wait; one thread chains whatever waits, makes
 //! it durable in one transaction, and lets all of them go at once.
 
+pub mod bond;
 pub mod mend;
 mod reader;
 mod sink;

@@ -123,7 +123,7 @@ fn run_node(
         foundation
             .ledger
             .record_blocking(foundation.ledger.event(EventKind::Stop))?;
-        foundation.ledger.close();
+        foundation.end();
     }
     crate::pkcs11::close();
     tracing::info!("stopped");

@@ -11,9 +11,10 @@ use signet_core::ledger::{EventKind, Verifier};
 use crate::backup::STORE;
 use crate::config::Config;
 use crate::keyring::Keyring;
-use crate::ledger::mend;
+use crate::ledger::bond::BondError;
 use crate::ledger::{FILE, Reader};
-use crate::store::{StoreError, Table, copy};
+use crate::ledger::{bond, mend};
+use crate::store::{Store, StoreError, Table, copy};
 
 /// Something that is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ const RESTORE: &str =
     "restore the newest backup (`signet-ca store restore`); what its ledger lost comes back from the sinks";
 
 /// Rows of [`Table::Settings`] that are not under the keyring.
-const PLAIN: [&str; 2] = ["seal", "keyring"];
+const PLAIN: [&str; 3] = ["seal", "keyring", bond::KEY];
 
 /// What needs no key: the files and their modes, the two databases, the chain, and the sinks.
 #[must_use]
@@ -61,6 +62,20 @@ pub fn files(config: &Config) -> Vec<Finding> {
             .filter_map(|sink| followed(&config.data.join(FILE), sink)),
     );
     findings
+}
+
+/// Whether store and ledger are of one time.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub fn times(store: &dyn Store, ledger: &Path) -> Result<Option<Finding>, BondError> {
+    let finding = || {
+        Finding::new(
+            BondError::NotOneTime.to_string(),
+            "`signet-ca store restored` once both are there",
+        )
+    };
+    Ok((!bond::holds(store, ledger)?).then(finding))
 }
 
 /// What lies in a data folder is for its owner alone.

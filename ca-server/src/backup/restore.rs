@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Config, SealConfig};
 use crate::custody::{Custody, CustodyError, SealRow};
 use crate::keyring::{Keyring, KeyringError};
+use crate::ledger::bond::{self, BondError};
 use crate::ledger::mend::{self, MendError, Mending, Source};
 use crate::ledger::{FILE, LedgerOpenError, Reader};
 use crate::revocations::Losses;
@@ -189,6 +190,7 @@ impl Staged {
             .list("missing", kinds.keys().map(String::as_str));
         mending.record(by(event))?;
         drop(mending);
+        bond::join(self.store.as_ref(), &ledger)?;
         for name in FILES {
             copy::settle(&self.folder.join(name))?;
         }
@@ -409,6 +411,9 @@ pub enum RestoreError {
     /// Mending the ledger.
     #[error(transparent)]
     Mend(#[from] MendError),
+    /// Joining store and ledger.
+    #[error(transparent)]
+    Bond(#[from] BondError),
     /// Making the store safe.
     #[error(transparent)]
     Aftermath(#[from] AftermathError),

@@ -124,12 +124,14 @@ impl Check {
 
     fn behind_the_seal(&self, config: &Config) -> anyhow::Result<Vec<Finding>> {
         let store: Arc<dyn Tables> = Arc::new(ReadOnlyStore::open(&config.data.join(STORE))?);
+        let times = store_check::times(store.as_ref(), &config.data.join(FILE))?;
         let row = match Custody::new(Arc::clone(&store)).row() {
-            Err(CustodyError::Uninitialised) => return Ok(Vec::new()),
+            Err(CustodyError::Uninitialised) => return Ok(times.into_iter().collect()),
             row => row?,
         };
         let keyring = Arc::new(self.place.open(config, &row, store)?);
         let mut findings = store_check::rows(&keyring)?;
+        findings.extend(times);
         match Mounts::open(keyring, &KeySources::of(config)) {
             Ok(mounts) => {
                 let mounts = mounts.list();

@@ -197,7 +197,7 @@ impl Reply {
             Answer::Head(status) => return empty(status),
             Answer::Text(content_type, text) => return text_response(content_type, text),
             Answer::Cacheable(answer) => return cacheable_response(*answer, asked),
-            Answer::Stream(body) => return response(StatusCode::OK, "application/octet-stream", body),
+            Answer::Stream(body) => return response(StatusCode::OK, BYTES, body),
             Answer::Bare(status, value) => return json_response(status, format!("{value}\n").into_bytes()),
             Answer::Nothing => ("null".to_owned(), None, None),
             Answer::Data(value) => (value.to_string(), None, None),
@@ -224,6 +224,8 @@ fn members(mut map: Map<String, Value>) -> Option<String> {
     let members = text.strip_prefix('{')?.strip_suffix('}')?;
     (!members.is_empty()).then(|| members.to_owned())
 }
+
+const BYTES: &str = "application/octet-stream";
 
 const ENVELOPE: &[&str] = &[
     "request_id",

@@ -696,3 +696,85 @@ fn a_signal_to_a_restored_server_means_what_it_did() {
     scene.authority.signal(Signal::HUP);
     scene.sign(&scene.api());
 }
+
+#[test]
+fn a_store_or_a_ledger_that_was_put_back_alone_is_refused_and_made_safe() {
+    for alone in ["store.db", "ledger.db"] {
+        let mut scene = Scene::new("");
+        let kept = scene.folder.folder("snapshot");
+        scene.authority.kill();
+        snapshot(&scene.authority.data(), &kept);
+        scene.start();
+        let token = scene.authority.ci_token(&scene.issuer);
+        let serial = scene.sign(&scene.authority.api(&token));
+        assert_eq!(scene.authority.stop(), Some(0));
+        let data = scene.authority.data();
+        for ending in ["", "-wal", "-shm"] {
+            let name = format!("{alone}{ending}");
+            drop(std::fs::remove_file(data.join(&name)));
+            if kept.join(&name).exists() {
+                std::fs::copy(kept.join(&name), data.join(&name)).unwrap();
+            }
+        }
+        let refused = scene.authority.fails_to_start();
+        assert!(refused.contains("are not of one time"), "{alone}: {refused}");
+        let checked = scene.authority.store(&["check"]);
+        assert_eq!(checked.status.code(), Some(1), "{alone}: {}", words(&checked));
+        assert!(
+            words(&checked).contains("are not of one time"),
+            "{alone}: {}",
+            words(&checked)
+        );
+        let safe = scene.authority.store(&["restored"]);
+        assert!(safe.status.success(), "{alone}: {}", words(&safe));
+        scene.start();
+        assert_eq!(scene.authority.api(&token).get("sys/signet/whoami").status, 403);
+        assert_ne!(scene.sign(&scene.api()), serial);
+        scene.is_sound();
+    }
+}
+
+#[test]
+fn the_runbooks_commands_for_a_stolen_ca_key_end_its_certificates() {
+    let scene = Scene::new("");
+    let token = scene.authority.ci_token(&scene.issuer);
+    let api = scene.authority.api(&token);
+    let serial = scene.sign(&api);
+    let stolen = scene.ca_key();
+    let issued = api.get(&format!("ssh/certificates?serial={serial}"));
+    let fingerprint = scene.authority.records("issue")[0]["ca_fingerprint"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        issued.body["data"]["certificates"][0]["revoked"], false,
+        "{}",
+        issued.text
+    );
+    let person = Person::using(&scene.authority.address())
+        .with("SIGNET_SKIP_VERIFY", "true")
+        .with("SIGNET_TOKEN", &token);
+    for arguments in [
+        &["ca", "rotate", "-step=stage", "-yes"][..],
+        &["ca", "rotate", "-step=publish", "-yes"],
+        &["ca", "rotate", "-step=promote", "-force", "-yes"],
+        &[
+            "revoke",
+            &format!("-issuer={fingerprint}"),
+            "-reason=CA key stolen",
+            "-yes",
+        ],
+    ] {
+        person.run(arguments).succeeded();
+    }
+    let after = api.get(&format!("ssh/certificates?serial={serial}"));
+    assert_eq!(after.body["data"]["certificates"][0]["revoked"], true, "{}", after.text);
+    let new = scene.sign(&api);
+    let fresh = api.get(&format!("ssh/certificates?serial={new}"));
+    assert_eq!(
+        fresh.body["data"]["certificates"][0]["revoked"], false,
+        "{}",
+        fresh.text
+    );
+    assert_ne!(scene.ca_key(), stolen);
+}
