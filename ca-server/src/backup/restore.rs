@@ -16,6 +16,7 @@ use super::archive::{Archive, ArchiveError};
 use super::swap::{self, FILES, Order};
 use super::{STORE, archive};
 use crate::clock::Clock;
+use crate::command::chain;
 use crate::config::{Config, SealConfig};
 use crate::custody::{Custody, CustodyError, SealRow};
 use crate::keyring::{Keyring, KeyringError};
@@ -86,6 +87,8 @@ pub struct Outcome {
     pub missing: BTreeMap<String, u64>,
     /// The first of them, a line each.
     pub shown: Vec<String>,
+    /// Copies and sinks that could not be read, or not to their end.
+    pub unreadable: Vec<String>,
     /// Sinks that could not go on, as they are called now.
     pub sinks: Vec<PathBuf>,
     /// The folder that the old files go to.
@@ -161,10 +164,17 @@ impl Staged {
         let now = site.clock.now();
         let ledger = self.folder.join(FILE);
         let mut mending = Mending::open(&ledger, site.node)?;
-        let mut recovered = mending.take_from(&Source::Database(site.data.join(FILE)))?;
-        for sink in site.sinks {
-            recovered += mending.take_from(&Source::Sink(sink.clone()))?;
+        let mut unreadable = Vec::new();
+        let old = Source::Database(site.data.join(FILE));
+        for source in std::iter::once(old).chain(site.sinks.iter().cloned().map(Source::Sink)) {
+            // What cannot be read may be why somebody restores.
+            match mending.take_from(&source) {
+                Ok(_) => {}
+                Err(error @ MendError::Source { .. }) => unreadable.push(chain(&error)),
+                Err(error) => return Err(error.into()),
+            }
         }
+        let recovered = mending.head().position.saturating_sub(self.base.position);
         let aftermath = aftermath::make_safe(keyring, now)?;
         let Missing { kinds, shown, revoked } = Missing::read(&ledger, self.base.position)?;
         let noted = revoked.noted(keyring).map_err(KeyringError::from);
@@ -173,7 +183,8 @@ impl Staged {
         let stamp: String = now.to_string().chars().filter(|character| *character != ':').collect();
         let mut sinks = Vec::new();
         for sink in site.sinks {
-            if !mend::goes_on(&ledger, sink)? {
+            // One that cannot be read is named above, and by the next start.
+            if matches!(mend::goes_on(&ledger, sink), Ok(false)) {
                 let mut name = sink.file_name().unwrap_or_default().to_owned();
                 name.push(format!(".before-restore-{stamp}"));
                 sinks.push((sink.clone(), sink.with_file_name(name)));
@@ -203,6 +214,7 @@ impl Staged {
             revocations: revoked.count(),
             missing: kinds,
             shown,
+            unreadable,
             sinks: sinks.iter().map(|(_, to)| to.clone()).collect(),
             aside: site.data.join(&aside),
         };
@@ -246,6 +258,11 @@ impl Outcome {
             line(format!(
                 "{} revocation(s) are only in the ledger: they are made again when the server opens, before it serves.",
                 self.revocations
+            ));
+        }
+        for source in &self.unreadable {
+            line(format!(
+                "Not read to its end, so later records may be missing: {source}"
             ));
         }
         for sink in &self.sinks {

@@ -50,11 +50,6 @@ impl World {
         Authority::open(self.config(), PolicySet::empty(), self.clock.clone()).unwrap()
     }
 
-    fn record(&self, authority: &Authority, person: &str) {
-        let event = authority.ledger.event(EventKind::Deny).text("person", person);
-        authority.ledger.record_blocking(event).unwrap();
-    }
-
     /// Takes a backup into a file.
     fn backup(&self, authority: &Authority) -> PathBuf {
         let path = self.folder.path().join("backup");
@@ -95,6 +90,11 @@ impl World {
     }
 }
 
+fn record(authority: &Authority, person: &str) {
+    let event = authority.ledger.event(EventKind::Deny).text("person", person);
+    authority.ledger.record_blocking(event).unwrap();
+}
+
 fn end(authority: Arc<Authority>) {
     authority.ledger.close();
     drop(authority);
@@ -112,14 +112,14 @@ fn a_backup_brings_everything_back_but_tokens_and_gives_no_serial_twice() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let token = secrecy::SecretString::from("root-of-the-test");
     runtime.block_on(authority.tokens.create_root(&token, now)).unwrap();
-    world.record(&authority, "before");
+    record(&authority, "before");
     let file = world.backup(&authority);
     let archive = std::fs::read(&file).unwrap();
     for secret in [&b"CREATE TABLE"[..], b"before", b"\"event\""] {
         assert!(!archive.windows(secret.len()).any(|window| window == secret));
     }
     let given = authority.ledger.reserve_serial().unwrap();
-    world.record(&authority, "after");
+    record(&authority, "after");
     end(authority);
     let sink = world.folder.path().join("sink.jsonl");
     for sinks in [true, false] {
@@ -142,7 +142,9 @@ fn a_backup_brings_everything_back_but_tokens_and_gives_no_serial_twice() {
         assert!(has(&lines, "before") && has(&lines, "\"event\":\"restore\""));
         assert_eq!(has(&lines, "after"), sinks);
         let mut verifier = Verifier::new();
-        lines.iter().for_each(|line| verifier.check(line));
+        for line in &lines {
+            verifier.check(line);
+        }
         assert_eq!(verifier.finish().findings, []);
         let authority = world.open();
         assert!(authority.tokens.check("root-of-the-test", now).is_none());
@@ -253,7 +255,7 @@ fn a_restore_that_is_killed_at_any_step_is_whole_at_the_next_start() {
         let world = World::new();
         let authority = world.open();
         let file = world.backup(&authority);
-        world.record(&authority, "after");
+        record(&authority, "after");
         end(authority);
         // The old files keep a log beside them, as after a power cut.
         std::fs::write(world.data().join("store.db-wal"), b"old").unwrap();
@@ -295,7 +297,7 @@ fn a_restore_that_is_killed_before_it_is_decided_has_not_happened() {
     let world = World::new();
     let authority = world.open();
     let file = world.backup(&authority);
-    world.record(&authority, "after");
+    record(&authority, "after");
     end(authority);
     let before = world.lines();
     drop(world.stage(&file).unwrap());
@@ -354,4 +356,19 @@ fn what_was_put_back_by_hand_is_made_safe_in_place() {
             .count(),
         1
     );
+}
+
+#[test]
+fn a_damaged_ledger_keeps_nobody_from_restoring() {
+    let world = World::new();
+    let authority = world.open();
+    let file = world.backup(&authority);
+    end(authority);
+    std::fs::write(world.data().join(FILE), "rubbish".repeat(2000)).unwrap();
+    drop(std::fs::remove_file(world.data().join("ledger.db-wal")));
+    let outcome = world.decide(&file);
+    swap::finish(&world.data()).unwrap();
+    assert_eq!(outcome.unreadable.len(), 1, "{outcome:?}");
+    assert!(outcome.in_words().contains("ledger.db"), "{}", outcome.in_words());
+    end(world.open());
 }

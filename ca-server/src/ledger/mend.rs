@@ -69,13 +69,17 @@ impl Mending {
         if !path.exists() {
             return Ok(0);
         }
-        let reader = Reader::open(path)?;
-        if !holds(&reader, self.head())? {
+        let fail = |source: rusqlite::Error| MendError::Source {
+            path: path.to_owned(),
+            source: source.into(),
+        };
+        let reader = Reader::open(path).map_err(fail)?;
+        if !holds(&reader, self.head()).map_err(fail)? {
             return Ok(0);
         }
         let mut taken = 0;
         loop {
-            let records = reader.after(self.head().position, CHUNK)?;
+            let records = reader.after(self.head().position, CHUNK).map_err(fail)?;
             let count = self
                 .writer
                 .append_sealed(records.iter().map(|(_, line)| line.as_str()))?;
@@ -87,9 +91,9 @@ impl Mending {
     }
 
     fn take_from_lines(&mut self, path: &Path) -> Result<u64, MendError> {
-        let fail = |source| MendError::Sink {
+        let fail = |source: io::Error| MendError::Source {
             path: path.to_owned(),
-            source,
+            source: source.into(),
         };
         // A pipe is not read: that would take its records from somebody else.
         if last_record(path).map_err(fail)?.is_none() {
@@ -121,9 +125,9 @@ impl Mending {
 /// # Errors
 /// [`MendError`]
 pub fn goes_on(path: &Path, sink: &Path) -> Result<bool, MendError> {
-    let fail = |source| MendError::Sink {
+    let fail = |source: io::Error| MendError::Source {
         path: sink.to_owned(),
-        source,
+        source: source.into(),
     };
     match last_record(sink).map_err(fail)? {
         None => Ok(true),
@@ -137,12 +141,12 @@ pub enum MendError {
     /// The database refused.
     #[error("the ledger cannot be read or written")]
     Database(#[from] rusqlite::Error),
-    /// A sink cannot be read.
-    #[error("the audit sink `{}` cannot be read", path.display())]
-    Sink {
+    /// A sink or another copy cannot be read. What was taken of it stays.
+    #[error("`{}` cannot be read", path.display())]
+    Source {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }

@@ -54,7 +54,11 @@ impl Node {
         foundation.ledger.close();
         // Whatever comes of it, this process can record nothing any more.
         self.restart.notify_one();
-        let outcome = staged.decide(&site, &keyring, |event| actor.sign(event))?;
+        let outcome = staged.decide(&site, &keyring, |event| match actor {
+            // Nobody had initialised the server: who has the backup and what opens it may restore it.
+            Actor::Address(address) => event.text("by", "backup").text("address", &address.to_string()),
+            Actor::Server | Actor::Caller(_) => actor.sign(event),
+        })?;
         tracing::warn!(
             position = outcome.position,
             "a backup was restored; the server starts anew"

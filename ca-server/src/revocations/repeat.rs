@@ -113,8 +113,8 @@ async fn revoke_again(authority: &Authority, lost: &Lost) -> Result<(), RepeatEr
     };
     let selector = selector(lost).map_err(|error| impossible(&error))?;
     let now = authority.clock.now();
-    let list = authority.revocations.list(&mount, now).await?;
-    let changing = list.change().await;
+    let of_mount = authority.revocations.list(&mount, now).await?;
+    let changing = of_mount.change().await;
     let issuers = mount.issuers();
     let keys = issuers.iter().map(|issuer| issuer.signer().public_key());
     let longest_secs = authority.longest.secs();

@@ -97,6 +97,7 @@ const SAYS: &[(&str, &str)] = &[
         "(what holds the CA key, and why it does not sign)",
     ),
     ("token-too-deep", "(that the token has too many ancestors)"),
+    ("backup-invalid", "(what is wrong with the backup)"),
     ("too-many-tokens", "(that the server holds as many tokens as it may)"),
 ];
 

@@ -97,16 +97,22 @@ async fn answer_restore(ask: &NodeAsk<'_>, body: &mut Body) -> Result<Reply, Pro
     let shares: Vec<Share> = shares
         .map(|text| Share::parse(text.to_str().unwrap_or_default()))
         .collect::<Result<_, _>>()?;
-    let node = Arc::clone(ask.node);
+    // Nothing is kept before it is known that it opens: on a server that nobody initialised strangers come here.
+    let front = front(body).await?;
+    let (node, begun) = (Arc::clone(ask.node), front.clone());
+    let opens = tokio::task::spawn_blocking(move || {
+        let opens = node.opens_archive(&mut begun.as_slice(), &shares);
+        opens.map(|()| shares)
+    });
+    let shares = opens.await.map_err(|error| Problem::internal(&error))??;
     if ask.fields.bool("check")?.unwrap_or(false) {
-        let front = Limited::new(body, DRAINED).collect().await;
-        let front = front.map_err(|_| ReadBodyError::Broken)?.to_bytes();
-        let opens = tokio::task::spawn_blocking(move || node.opens_archive(&mut front.as_ref(), &shares));
-        opens.await.map_err(|error| Problem::internal(&error))??;
         return Ok(Reply::nothing());
     }
     let mut upload = Upload::begin(&foundation.config.data).map_err(|error| Problem::internal(&error))?;
-    upload.receive(body, foundation.config.limits.restore_bytes_max).await?;
+    upload
+        .receive(&front, body, foundation.config.limits.restore_bytes_max)
+        .await?;
+    let node = Arc::clone(ask.node);
     let restored = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         node.restore(upload.path(), &shares, &actor)
@@ -121,6 +127,19 @@ async fn answer_restore(ask: &NodeAsk<'_>, body: &mut Body) -> Result<Reply, Pro
         "aside": outcome.aside.display().to_string(),
         "report": outcome.in_words(),
     })))
+}
+
+/// The begin of a body, with at least the two lines that stand in front of a backup, if they are there.
+async fn front(body: &mut Body) -> Result<Vec<u8>, Problem> {
+    let (mut front, mut lines) = (Vec::new(), 0);
+    while lines < 2 && front.len() < DRAINED {
+        let Some(frame) = body.frame().await else { break };
+        if let Ok(data) = frame.map_err(|_| ReadBodyError::Broken)?.into_data() {
+            lines += data.split(|byte| *byte == b'\n').count().saturating_sub(1);
+            front.extend_from_slice(&data);
+        }
+    }
+    Ok(front)
 }
 
 /// A backup on its way in, in a file that goes with the value.
@@ -142,11 +161,12 @@ impl Upload {
         &self.path
     }
 
-    async fn receive(&mut self, body: &mut Body, bytes_max: u64) -> Result<(), Problem> {
+    async fn receive(&mut self, front: &[u8], body: &mut Body, bytes_max: u64) -> Result<(), Problem> {
         let Some(mut file) = self.file.take() else {
             return Ok(());
         };
-        let mut bytes = 0;
+        let mut bytes = u64::try_from(front.len()).unwrap_or(u64::MAX);
+        file.write_all(front).await.map_err(|error| Problem::internal(&error))?;
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| ReadBodyError::Broken)?.into_data() else {
                 continue;
