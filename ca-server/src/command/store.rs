@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -155,6 +156,7 @@ impl Restore {
         };
         let shown = || format!("`{}` cannot be restored", self.file.display());
         let mut archive = Archive::open(&self.file).with_context(shown)?;
+        must_own(&config.data)?;
         let _lock = prepare_data(&config.data)?;
         let row = archive.header().seal().with_context(shown)?;
         let keyring = self
@@ -174,6 +176,7 @@ impl Restored {
         let Some(config) = self.place.config() else {
             return Ok(ExitCode::FAILURE);
         };
+        must_own(&config.data)?;
         let _lock = prepare_data(&config.data)?;
         let clock = Clock::system();
         let site = Site::of(&config, &clock);
@@ -183,6 +186,20 @@ impl Restored {
         let outcome = staged.decide(&site, &keyring, by("signet-ca store restored"))?;
         put_in_place(&config, &outcome)
     }
+}
+
+/// What another user makes, the server could not read.
+fn must_own(data: &Path) -> anyhow::Result<()> {
+    let Ok(metadata) = std::fs::metadata(data) else {
+        return Ok(());
+    };
+    let (owner, we) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    anyhow::ensure!(
+        owner == we,
+        "the data folder `{}` belongs to user {owner}, whom the server runs as: run this as that user (`sudo -u '#{owner}' …`)",
+        data.display()
+    );
+    Ok(())
 }
 
 fn by(command: &'static str) -> impl FnOnce(Event) -> Event {

@@ -778,3 +778,41 @@ fn the_runbooks_commands_for_a_stolen_ca_key_end_its_certificates() {
     );
     assert_ne!(scene.ca_key(), stolen);
 }
+
+#[test]
+fn a_backup_of_before_a_migration_opens_under_the_seal_of_then() {
+    let mut scene = Scene::new("");
+    let ca = scene.ca_key();
+    let before = scene.backup("before");
+    let passphrase = scene.folder.write("passphrase", "correct horse battery staple\n");
+    std::fs::set_permissions(&passphrase, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let seal = format!("\n[seal]\ntype = \"passphrase\"\nfile = \"{}\"\n", passphrase.display());
+    let previous = "[seal.previous]\ntype = \"key-file\"\n";
+    scene.authority.kill();
+    scene.authority.reconfigure(|text| format!("{text}{seal}{previous}"));
+    scene.start();
+    let after = scene.backup("after");
+    scene.authority.kill();
+    scene.authority.reconfigure(|text| text.replace(previous, ""));
+    let refused = scene.authority.store(&["restore", text(&before)]);
+    assert!(
+        words(&refused).contains("is under a key-file seal, [seal] says passphrase"),
+        "{}",
+        words(&refused)
+    );
+    let restored = scene.authority.store(&["restore", text(&after)]);
+    assert!(restored.status.success(), "{}", words(&restored));
+    scene.start();
+    assert_eq!(scene.ca_key(), ca);
+    // With the old seal described, the old backup opens, and the server takes it to the new seal.
+    scene.authority.kill();
+    scene.authority.reconfigure(|text| format!("{text}{previous}"));
+    let restored = scene.authority.store(&["restore", text(&before)]);
+    assert!(restored.status.success(), "{}", words(&restored));
+    scene.start();
+    assert_eq!(scene.ca_key(), ca);
+    let kind = scene.authority.anonymous().get("sys/seal-status").body["type"].clone();
+    assert_eq!(kind, "passphrase");
+    scene.sign(&scene.api());
+    scene.is_sound();
+}
