@@ -143,16 +143,33 @@ impl Revocations {
 }
 
 /// The changes that raise every list's version, of a store that was put back to an older state: above all versions that may
-/// have been published since, and above the clock.
+/// have been published since. A mount that had no list then may have got one meanwhile.
 ///
 /// # Errors
 /// [`RevocationError`] naming what cannot be read.
 pub(crate) fn raised(keyring: &Keyring, now: UnixTime) -> Result<Vec<Change>, RevocationError> {
-    let rows = keyring.store().scan(Table::Settings)?.into_iter();
-    rows.filter(|(key, _)| key.starts_with(list::HEAD_PREFIX))
-        .map(|(key, sealed)| {
+    let mut heads: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+    for (path, sealed) in keyring.store().scan(Table::Mounts)? {
+        let json = keyring.unseal(Table::Mounts, &path, &sealed)?;
+        let mount: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+        let damaged = || RevocationError::Damaged { key: path.clone() };
+        let uuid = mount
+            .get("uuid")
+            .and_then(serde_json::Value::as_str)
+            .ok_or_else(damaged)?;
+        heads.insert(format!("{}{uuid}", list::HEAD_PREFIX), None);
+    }
+    for (key, sealed) in keyring.store().scan(Table::Settings)? {
+        if key.starts_with(list::HEAD_PREFIX) {
             let json = keyring.unseal(Table::Settings, &key, &sealed)?;
-            let raised = list::raised(&json, now).ok_or_else(|| RevocationError::Damaged { key: key.clone() })?;
+            heads.insert(key, Some(json.to_vec()));
+        }
+    }
+    heads
+        .into_iter()
+        .map(|(key, json)| {
+            let raised = list::raised(json.as_deref(), now);
+            let raised = raised.ok_or_else(|| RevocationError::Damaged { key: key.clone() })?;
             Ok(keyring.seal(Table::Settings, &key, &raised)?)
         })
         .collect()

@@ -291,8 +291,12 @@ impl Outcome {
         let all: u64 = self.missing.values().sum();
         let left = all.saturating_sub(number(self.shown.len()));
         if left > 0 {
-            line(format!("  and {left} more: `signet-ca audit search --event …`"));
+            line(format!("  and {left} more"));
         }
+        line(
+            "Their records say all of it: `signet-ca audit search --event role-write --format json DATA`, and so on."
+                .to_owned(),
+        );
         text
     }
 }
@@ -373,6 +377,7 @@ fn in_words(record: &Value) -> String {
         "display_name",
         "method",
         "address",
+        "definition",
     ];
     let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut line = format!("{} {}", text("time"), text("event"));
