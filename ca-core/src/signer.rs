@@ -18,7 +18,7 @@ use aws_lc_rs::signature::{
 use zeroize::Zeroizing;
 
 pub use self::generate::{GeneratedKey, generate_key_pair};
-pub use self::import::ImportError;
+pub use self::import::{ImportError, KeyFile};
 use self::wire::{blob, ecdsa_blob, sha2_name};
 
 use crate::role::AlgorithmSigner;
@@ -152,6 +152,12 @@ pub enum SignError {
     /// What holds the CA key is away, or refuses.
     #[error("the CA key is not available: {reason}")]
     Unavailable {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// What holds the CA key is there, but the key is not as it was described.
+    #[error("the CA key cannot be used: {reason}")]
+    Unusable {
         /// Why, and what to do.
         reason: String,
     },

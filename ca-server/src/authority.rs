@@ -27,6 +27,7 @@ use crate::mounts::{Mount, MountError, Mounts};
 use crate::node::Node;
 use crate::revocations::{RepeatError, RevocationError, Revocations};
 use crate::seal::SealError;
+use crate::secret_file::SecretFileError;
 use crate::signer::KeySources;
 use crate::store::StoreError;
 use crate::tokens::{TokenError, Tokens};
@@ -192,6 +193,9 @@ pub enum OpenError {
         /// Its mode.
         mode: u32,
     },
+    /// Others can read a file in it.
+    #[error("in the data folder, {0}")]
+    File(#[from] SecretFileError),
     /// Another server runs on the same folder.
     #[error("another signet-ca runs on the data folder `{}`", path.display())]
     InUse {

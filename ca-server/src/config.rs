@@ -4,6 +4,8 @@
 pub mod auth;
 mod aws;
 mod hosts;
+mod key_holder;
+mod kmip;
 mod limits;
 mod pkcs11;
 mod read;
@@ -25,6 +27,8 @@ pub use aws::{
     AwsCaKey, AwsConfig, AwsEnvironment, ContainerAddress, EnvironmentKeys, region_of_arn, service_endpoint,
 };
 pub use hosts::{Ec2, Hosts};
+pub use key_holder::{KeyHolder, KeyHolderWay, KeyWish, KeyWishError};
+pub use kmip::{KmipConfig, KmipMechanism, KmipOperation};
 pub use limits::Limits;
 pub use pkcs11::{CaKeyConfig, PinSource, Pkcs11Config, Pkcs11Seal, Pkcs11Token, TokenName, WrapMechanism};
 pub use rotation::Rotation;
@@ -51,6 +55,8 @@ pub struct Config {
     pub seal: SealConfig,
     /// Mounts made at start if absent.
     pub mounts: Vec<MountConfig>,
+    /// Tokens and AWS accounts in which requests may name CA keys.
+    pub key_holders: Vec<KeyHolder>,
     /// JSON-lines files that follow the ledger.
     pub sinks: Vec<PathBuf>,
     /// What a peer may demand.
@@ -153,6 +159,7 @@ impl Config {
                 default_ttl: SYSTEM_TTL_SECS,
                 max_ttl: SYSTEM_TTL_SECS,
             }],
+            key_holders: Vec::new(),
             sinks: Vec::new(),
             limits: Limits::default(),
             strict_empty_principals: true,

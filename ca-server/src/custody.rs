@@ -16,13 +16,14 @@ use signet_core::time::UnixTime;
 
 pub use self::pot::SharePot;
 use self::row::Pending;
-pub use self::row::SealRow;
+pub use self::row::{SealRow, Waiting};
 use crate::barrier::{Barrier, BarrierError};
 use crate::keyring::{self, Keyring, KeyringError, Recovery, Stored};
 use crate::random::{self, RandomFailed};
 use crate::seal::key_file::KeyFileSeal;
 use crate::seal::shamir::{Share, ShareError, ShareSeal, ShareSet, ShareSpec, split};
 use crate::seal::{RootKey, Seal, SealError, SealKind};
+use crate::stop;
 use crate::store::{Change, Store, StoreError, Table};
 
 /// What is bound into the check value of recovery keys.
@@ -66,6 +67,29 @@ impl Founding {
         self.changes.extend(beside);
         self.keyring.store().apply(self.changes).wait()?;
         Ok((self.keyring, self.shares))
+    }
+}
+
+/// A store about to go under another seal, which has wrapped the new root key: nothing is written before
+/// [`Resealing::commit`].
+#[derive(Debug)]
+#[must_use = "nothing is written before it is committed"]
+pub struct Resealing {
+    root: RootKey,
+    store: Arc<dyn Store>,
+    changes: Vec<Change>,
+}
+
+impl Resealing {
+    /// Writes the new seal and the keyring under it in one step, and opens it. Blocking.
+    ///
+    /// # Errors
+    /// The store's; it is then as before.
+    pub fn commit(self) -> Result<Keyring, CustodyError> {
+        stop::at("reseal-recorded");
+        self.store.apply(self.changes).wait()?;
+        stop::at("reseal-written");
+        Ok(Keyring::unlock(&self.root, self.store)?)
     }
 }
 
@@ -183,7 +207,7 @@ impl Custody {
         from: &dyn Seal,
         to: &dyn Seal,
         now: UnixTime,
-    ) -> Result<Keyring, CustodyError> {
+    ) -> Result<Resealing, CustodyError> {
         let root = unwrap(row, from)?;
         let stored = Stored::read(&root, self.store.as_ref())?;
         let set = stored.recovery().map(|recovery| recovery.set);
@@ -200,7 +224,7 @@ impl Custody {
         shares: &[Share],
         to: &dyn Seal,
         now: UnixTime,
-    ) -> Result<Keyring, CustodyError> {
+    ) -> Result<Resealing, CustodyError> {
         let from = ShareSeal::from_shares(shares)?;
         let root = unwrap(row, &from)?;
         let set = row.shares().ok_or(CustodyError::RowBroken)?;
@@ -222,7 +246,7 @@ impl Custody {
         from: &dyn Seal,
         shares: &[Share],
         now: UnixTime,
-    ) -> Result<Keyring, CustodyError> {
+    ) -> Result<Resealing, CustodyError> {
         let root = unwrap(row, from)?;
         let stored = Stored::read(&root, self.store.as_ref())?;
         let recovery = stored.recovery().ok_or(CustodyError::NoRecoveryKeys)?.clone();
@@ -242,15 +266,20 @@ impl Custody {
         keyring: &Keyring,
         shares: &[Share],
         spec: ShareSpec,
-        verify: bool,
+        verify: Option<&str>,
         now: UnixTime,
     ) -> Result<Rekeyed, CustodyError> {
         let row = self.row()?;
         let root = unwrap(&row, &ShareSeal::from_shares(shares)?)?;
         let (seal, set, shares) = ShareSeal::generate(spec)?;
-        let verification = if verify {
+        let verification = if let Some(rekey) = verify {
             let nonce = random::uuid();
-            let pending = Pending::new(&nonce, &seal.wrap(&root)?, set);
+            let waiting = Waiting {
+                rekey: rekey.to_owned(),
+                verification: nonce.clone(),
+                set,
+            };
+            let pending = Pending::new(waiting, &seal.wrap(&root)?);
             self.store
                 .apply(vec![row.with_pending(Some(pending)).change()])
                 .wait()?;
@@ -266,13 +295,13 @@ impl Custody {
         })
     }
 
-    /// The split whose holders have yet to prove that they have their shares, with the nonce. Blocking.
+    /// The new shares whose holders have yet to prove that they have them. Blocking.
     ///
     /// # Errors
     /// The store's.
-    pub fn pending_rekey(&self) -> Result<Option<(String, ShareSet)>, CustodyError> {
+    pub fn pending_rekey(&self) -> Result<Option<Waiting>, CustodyError> {
         let row = SealRow::read(self.store.as_ref())?;
-        Ok(row.and_then(|row| row.pending().map(|pending| (pending.nonce.clone(), pending.shares))))
+        Ok(row.and_then(|row| row.pending().map(|pending| pending.waiting.clone())))
     }
 
     /// Puts new shares in force, as t of them are here. Blocking.
@@ -299,7 +328,7 @@ impl Custody {
         let root = seal.unwrap(&pending.wrapped()?).map_err(|_| ShareError::DoNotOpen)?;
         // SECURITY: a pending row that somebody else wrote into the store wraps another root key.
         Stored::read(&root, self.store.as_ref())?;
-        Ok((seal, pending.shares))
+        Ok((seal, pending.waiting.set))
     }
 
     /// Gives a rekey up that waits for its verification. Blocking.
@@ -399,12 +428,17 @@ impl Custody {
         seal: &dyn Seal,
         now: UnixTime,
         complete: impl FnOnce(SealRow) -> SealRow,
-    ) -> Result<Keyring, CustodyError> {
+    ) -> Result<Resealing, CustodyError> {
+        stop::at("reseal-begun");
         let root = RootKey::generate()?;
         stored.add_term(now)?;
         let row = complete(SealRow::new(seal.kind(), &seal.wrap(&root)?));
-        self.store.apply(vec![stored.change(&root)?, row.change()]).wait()?;
-        Ok(Keyring::unlock(&root, Arc::clone(&self.store))?)
+        stop::at("reseal-wrapped");
+        Ok(Resealing {
+            changes: vec![stored.change(&root)?, row.change()],
+            store: Arc::clone(&self.store),
+            root,
+        })
     }
 }
 

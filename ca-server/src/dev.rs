@@ -15,7 +15,7 @@ use signet_core::policy_set::PolicySet;
 use crate::authority::{Authority, OpenError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::{logging, policy_dir, random, serve};
+use crate::{hardening, logging, policy_dir, random, serve};
 
 include!(concat!(env!("OUT_DIR"), "/example_policies.rs"));
 
@@ -48,7 +48,7 @@ pub struct Dev {
 /// Whatever keeps it from starting.
 pub fn run(options: DevOptions) -> anyhow::Result<()> {
     logging::init();
-    serve::harden();
+    hardening::lock_and_report();
     let shown = options.policies.clone();
     let dev = open(options, Clock::system())?;
     serve::run_opened(&dev.authority, None, |address, _| dev.announce(address, shown))

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ledger::{FILE, Ledger, bond};
 use crate::metrics::Metrics;
+use crate::secret_file;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 
@@ -54,6 +55,7 @@ impl Foundation {
             tracing::warn!(aside = %aside.display(), "a restore was finished; the data of before lies aside");
         }
         take::tidy(&config.data).map_err(fail)?;
+        secret_file::assert_all_private(&config.data, &config.sinks)?;
         let store = Arc::new(SqliteStore::open(&config.data.join(STORE))?);
         let metrics = Metrics::new();
         let ledger = Ledger::open(&config.data, config.node, &config.sinks, clock.clone(), metrics.clone())?;

@@ -22,13 +22,14 @@ use axum::response::Response;
 use http::request::Parts;
 use signet_core::time::UnixTime;
 use signet_core::vault_value::Fields;
+use zeroize::Zeroizing;
 
 use self::ask::{Ask, NodeAsk};
 use self::authenticate::Session;
 use self::envelope::Reply;
 use self::problem::Problem;
 use self::rate_limit::RateLimit;
-use self::table::{Endpoint, Keyholder, NodeEndpoint, Op, Open, Place, Policy, Route};
+use self::table::{Endpoint, Keyholder, Op, Open, Place, Policy, Route};
 use crate::authority::Authority;
 use crate::ledger::EventKind;
 use crate::mounts::Mount;
@@ -58,8 +59,8 @@ struct Api {
     open_requests: Arc<RateLimit>,
     host_requests: Arc<RateLimit>,
     fetches: Arc<RateLimit>,
-    /// Key shares are long and random; whoever sends many of them is guessing.
-    key_shares: Arc<RateLimit>,
+    /// What is sent as a key share and is none of this server's.
+    rubbish_shares: Arc<RateLimit>,
 }
 
 /// Seconds that a backup may take on its way in.
@@ -74,8 +75,8 @@ pub(crate) fn longest_secs(path: &str) -> u64 {
     }
 }
 
-/// Key shares from one address within a minute: enough for a person who holds all of a large split.
-const KEY_SHARES_PER_MINUTE: u32 = 60;
+/// Such shares from one address within a minute: enough for typing errors, nothing for who guesses.
+const RUBBISH_SHARES_PER_MINUTE: u32 = 60;
 
 /// The whole API of an open authority: for tests, and for whoever embeds it.
 pub fn router(authority: Arc<Authority>) -> Router {
@@ -103,7 +104,7 @@ pub fn node_router(node: Arc<Node>) -> Router {
             open_requests,
             host_requests,
             fetches,
-            key_shares: Arc::new(RateLimit::per_minute(KEY_SHARES_PER_MINUTE)),
+            rubbish_shares: Arc::new(RateLimit::per_minute(RUBBISH_SHARES_PER_MINUTE)),
         })
 }
 
@@ -202,10 +203,6 @@ async fn answer_node(
     request_id: &str,
 ) -> Result<Reply, Problem> {
     let peer = peer_of(head);
-    // A health check must never be told 429: to a load balancer that means "standby".
-    if route.endpoint != Endpoint::Node(NodeEndpoint::Health) {
-        count(&api.open_requests, api, peer)?;
-    }
     let foundation = api.node.foundation();
     let limits = &foundation.config.limits;
     let mut fields = query_fields(head.uri.query());
@@ -232,8 +229,14 @@ async fn answer_node(
             fields = sent;
         }
     }
-    if fields.contains("key") {
-        count(&api.key_shares, api, peer)?;
+    // Reading costs nothing, and a health check must never be told 429: to a load balancer that means "standby". A share of
+    // ours is long and random: who brings one is let in, however much rubbish comes from the same address.
+    if matches!(route.op, Op::Write | Op::Delete) {
+        match fields.string("key")?.map(Zeroizing::new) {
+            Some(share) if api.node.recognises(&share) => {}
+            Some(_) => count(&api.rubbish_shares, api, peer)?,
+            None => count(&api.open_requests, api, peer)?,
+        }
     }
     let ask = NodeAsk {
         node: &api.node,

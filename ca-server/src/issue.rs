@@ -14,7 +14,7 @@ use crate::authority::Authority;
 use crate::certificates::CoverError;
 use crate::ledger::{IssueContext, IssuedCertificate, LedgerError};
 use crate::metrics::Metrics;
-use crate::mounts::Mount;
+use crate::mounts::{Issuer, Mount};
 use crate::random::{self, RandomFailed};
 
 /// Who asks for a certificate, where.
@@ -47,13 +47,13 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
     // 3. The policies' yes to exactly these principals, this TTL, these options.
     let grant = slice.grant(rules_met, now)?;
     // 4. The CA key comes last of the checks, as on Vault.
-    let signer = signer(at.mount, role.issuer_ref())?;
+    let issuer = issuer(at.mount, role.issuer_ref())?;
     // 5. All fields decided, then signed.
     let serial = at.authority.ledger.reserve_serial()?;
     let plan = CertificatePlan::new(grant, serial, now, random::nonce32()?)?;
     // A search for live certificates looks back as far as this says.
     at.authority.longest.cover(lifetime(&plan)).await?;
-    let certificate = sign(plan, signer, &at.authority.metrics).await?;
+    let certificate = sign(plan, Arc::clone(issuer.signer()), &at.authority.metrics).await?;
     // 6. No record, no certificate: only the ledger makes what may become an answer.
     let context = IssueContext {
         caller: at.caller,
@@ -61,12 +61,20 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
         role: at.role,
         request_id: at.request_id,
     };
-    Ok(at.authority.ledger.record_issue(certificate, context).await?)
+    let issued = at.authority.ledger.record_issue(certificate, context).await?;
+    // 7. INVARIANT: whoever retires or removes an issuer first has it sign no more, then looks for records of it. One that
+    // was not there yet when they looked belongs to a certificate that stays here.
+    if !at.mount.has_sign(issuer.id()) {
+        return Err(IssueError::Issuer {
+            reference: issuer.shown().to_owned(),
+        });
+    }
+    Ok(issued)
 }
 
-fn signer(mount: &Mount, reference: &str) -> Result<Arc<dyn Signer>, IssueError> {
+fn issuer(mount: &Mount, reference: &str) -> Result<Arc<Issuer>, IssueError> {
     match mount.issuer(reference) {
-        Some(issuer) if issuer.signs() => Ok(Arc::clone(issuer.signer())),
+        Some(issuer) if issuer.signs() => Ok(issuer),
         Some(_) | None if reference != DEFAULT_ISSUER => Err(IssueError::Issuer {
             reference: reference.to_owned(),
         }),

@@ -42,6 +42,7 @@ const HTTP2_IDLE: Duration = Duration::from_mins(1);
 pub struct Listener {
     sockets: Vec<std::net::TcpListener>,
     address: SocketAddr,
+    sealings: Option<watch::Receiver<u64>>,
 }
 
 /// Threads that serve until shutdown.
@@ -66,13 +67,26 @@ impl Listener {
     /// The system's, when the address cannot be had.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        must_be_free(address)?;
         let first = bind_one(address)?;
         let address = first.local_addr()?;
         let mut sockets = vec![first];
         for _ in 1..cores {
             sockets.push(bind_one(address)?);
         }
-        Ok(Self { sockets, address })
+        Ok(Self {
+            sockets,
+            address,
+            sealings: None,
+        })
+    }
+
+    /// Lets go of every connection, after the answers that are due, whenever this changes: buffers and header tables of a
+    /// connection hold what was last read from it, tokens and imported keys too.
+    #[must_use]
+    pub fn letting_go_at(mut self, sealings: watch::Receiver<u64>) -> Self {
+        self.sealings = Some(sealings);
+        self
     }
 
     /// The address with its real port.
@@ -104,11 +118,11 @@ impl Listener {
         let mut threads = Vec::with_capacity(self.sockets.len());
         for (core, socket) in self.sockets.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
+            let (shared, shutdown, sealings) = (Arc::clone(&shared), shutdown.clone(), self.sealings.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("serve-{core}"))
                 .spawn(move || {
-                    runtime.block_on(serve_core(socket, shared, shutdown));
+                    runtime.block_on(serve_core(socket, shared, shutdown, sealings));
                     // What still blocks (an RSA signature) has had its time; its answer has nobody left to go to.
                     runtime.shutdown_timeout(Duration::from_secs(1));
                 })?;
@@ -129,6 +143,14 @@ impl Serving {
     }
 }
 
+/// Sockets of the same user share a port with `SO_REUSEPORT` and get every other connection each: two servers on one address
+/// would take turns, so the address must be free of anybody else first.
+fn must_be_free(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
 fn bind_one(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -139,12 +161,17 @@ fn bind_one(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-async fn serve_core(socket: std::net::TcpListener, shared: Arc<Shared>, mut shutdown: watch::Receiver<bool>) {
+async fn serve_core(
+    socket: std::net::TcpListener,
+    shared: Arc<Shared>,
+    mut shutdown: watch::Receiver<bool>,
+    mut sealings: Option<watch::Receiver<u64>>,
+) {
     let listener = match TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listening socket cannot be used"),
     };
-    let graceful = GracefulShutdown::new();
+    let mut graceful = GracefulShutdown::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -155,6 +182,10 @@ async fn serve_core(socket: std::net::TcpListener, shared: Arc<Shared>, mut shut
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
+            () = next_sealing(&mut sealings) => {
+                let before = std::mem::take(&mut graceful);
+                tokio::spawn(before.shutdown());
+            }
             _ = shutdown.wait_for(|down| *down) => break,
         }
     }
@@ -165,6 +196,15 @@ async fn serve_core(socket: std::net::TcpListener, shared: Arc<Shared>, mut shut
             secs = shared.limits.drain_secs,
             "connections were still busy after the drain time and are cut"
         );
+    }
+}
+
+async fn next_sealing(sealings: &mut Option<watch::Receiver<u64>>) {
+    let Some(sealings) = sealings else {
+        return std::future::pending().await;
+    };
+    if sealings.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -325,5 +365,15 @@ mod tests {
         assert!(waited.is_err(), "a long request is no idleness");
         drop(under_way);
         traffic.ceases(IDLE).await;
+    }
+
+    #[test]
+    fn a_second_server_on_one_address_is_refused() {
+        let first = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let error = Listener::bind(first.local_addr()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let address = first.local_addr();
+        drop(first);
+        Listener::bind(address).unwrap();
     }
 }

@@ -18,6 +18,7 @@ use secrecy::SecretString;
 use signet_core::caller::Caller;
 use signet_core::ledger::{Event, EventKind};
 use signet_core::time::UnixTime;
+use tokio::sync::watch;
 
 pub use self::rekey::{RekeyDone, RekeyStatus, Target, VerifyStatus};
 pub use self::root::{OTP_CHARS, RootProof, RootStatus};
@@ -58,6 +59,8 @@ pub struct Node {
     /// Whether somebody obeys `restart`.
     restarts: AtomicBool,
     restart: tokio::sync::Notify,
+    /// Counts how often it was sealed.
+    sealings: watch::Sender<u64>,
 }
 
 /// Why there is no authority.
@@ -201,6 +204,7 @@ impl Node {
             trying: AtomicBool::new(false),
             restarts: AtomicBool::new(false),
             restart: tokio::sync::Notify::new(),
+            sealings: watch::Sender::default(),
         })
     }
 
@@ -214,6 +218,12 @@ impl Node {
     #[must_use]
     pub fn authority(&self) -> Option<Arc<Authority>> {
         self.open.load_full()
+    }
+
+    /// Changes whenever somebody seals it: for whoever holds what came over the wire.
+    #[must_use]
+    pub fn sealings(&self) -> watch::Receiver<u64> {
+        self.sealings.subscribe()
     }
 
     /// The authority, or why there is none.
@@ -243,6 +253,19 @@ impl Node {
         lock(&self.unsealing).as_ref().map_or((0, String::new()), |unsealing| {
             (unsealing.pot.progress(), unsealing.nonce.clone())
         })
+    }
+
+    /// Whether this is a share of a split that counts here now. Its holder may have forged the rest of it.
+    #[must_use]
+    pub fn recognises(&self, share: &str) -> bool {
+        let Ok(share) = Share::parse(share) else { return false };
+        let mut sets: Vec<ShareSet> = self.summary().shares.into_iter().collect();
+        sets.extend(
+            self.rekeys
+                .iter()
+                .filter_map(|slot| lock(slot).as_ref().map(rekey::Session::set)),
+        );
+        sets.iter().any(|set| set.admit(&share).is_ok())
     }
 
     /// From now on the configured mounts are made whenever the seal opens, now if it is open.
@@ -287,7 +310,8 @@ impl Node {
 
     fn try_open(&self) -> Result<(), OpenError> {
         let _changing = lock(&self.changing);
-        if self.open.load().is_some() {
+        // Somebody may have sealed it by hand while this waited for the lock.
+        if self.open.load().is_some() || self.summary().closed == Some(Closed::ByHand) {
             return Ok(());
         }
         match self.custody.state()? {
@@ -391,13 +415,15 @@ impl Node {
         Ok(())
     }
 
+    /// Recorded once the new seal has wrapped: one that is away is tried again and again, and that is no migration.
     fn migrate(&self, row: &SealRow, from: &dyn Seal, to: &dyn Seal) -> Result<Keyring, OpenError> {
+        let resealing = self.custody.migrate(row, from, to, self.now())?;
         let event = self
             .event(EventKind::SealMigrate, &Actor::Server)
             .text("from", from.kind().as_str())
             .text("to", to.kind().as_str());
         self.record(event)?;
-        Ok(self.custody.migrate(row, from, to, self.now())?)
+        Ok(resealing.commit()?)
     }
 
     /// A seal that is away is waited for, one that refuses is left alone; everything else ends the start.
@@ -520,17 +546,17 @@ impl Node {
 
     fn migrate_with(&self, row: &SealRow, shares: &[Share], actor: &Actor) -> Result<Keyring, LifeError> {
         let (found, configured) = (row.kind()?, self.foundation.config.seal.current.kind());
+        let resealing = match (&self.current, &self.previous) {
+            (Some(to), _) => self.custody.migrate_from_shares(row, shares, to.as_ref(), self.now())?,
+            (None, Some(from)) => self.custody.migrate_to_shares(row, from.as_ref(), shares, self.now())?,
+            (None, None) => return Err(LifeError::NoMigration),
+        };
         let event = self
             .event(EventKind::SealMigrate, actor)
             .text("from", found.as_str())
             .text("to", configured.as_str());
         self.record(event)?;
-        let keyring = match (&self.current, &self.previous) {
-            (Some(to), _) => self.custody.migrate_from_shares(row, shares, to.as_ref(), self.now())?,
-            (None, Some(from)) => self.custody.migrate_to_shares(row, from.as_ref(), shares, self.now())?,
-            (None, None) => return Err(LifeError::NoMigration),
-        };
-        Ok(keyring)
+        Ok(resealing.commit()?)
     }
 
     /// Throws shares away: those from this address; all of them for who brings a share of the set.
@@ -568,6 +594,7 @@ impl Node {
         self.open.store(None);
         authority.keyring.forget();
         self.forget_sessions();
+        self.sealings.send_modify(|count| *count += 1);
         let closed = match self.custody.row()? {
             row if row.kind()? == SealKind::Shamir => {
                 Closed::Shares(waits_for(row.shares(), "key shares: `signet operator unseal`"))

@@ -16,8 +16,6 @@ use crate::ledger::{EventKind, FILE};
 use crate::mounts::{Issuer, Mount, State};
 use crate::revocations::PRUNE_MARGIN_SECS;
 
-/// A request that began before its issuer was retired may be signing still; none takes this long, unless `[limits]` lets it.
-const IN_FLIGHT_SECS: u64 = 30;
 /// Names in one sentence; the whole list stands beside it.
 const NAMED: usize = 10;
 
@@ -265,16 +263,6 @@ async fn removable(
             refusal,
             "wait, or end them with `signet revoke`; who logs in anew gets one of the new key",
         );
-    }
-    let in_flight_secs = IN_FLIGHT_SECS.max(authority.config.limits.request_timeout_secs);
-    let settled = issuer.since().plus(in_flight_secs);
-    if issuer.state() == State::Retired && now < settled {
-        verdict.safe_at = verdict.safe_at.max(Some(settled));
-        let refusal = format!(
-            "it was retired at {}, and a request may be signing still",
-            issuer.since()
-        );
-        verdict.refuse(refusal, &format!("try again in {in_flight_secs} s"));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 pub mod aws_kms;
 pub mod key_file;
+pub mod kmip;
 pub mod passphrase;
 pub mod pkcs11;
 pub mod shamir;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 use self::aws_kms::AwsKmsSeal;
 use self::key_file::KeyFileSeal;
+use self::kmip::KmipSeal;
 use self::passphrase::PassphraseSeal;
 use self::pkcs11::Pkcs11Seal;
 use crate::barrier::Barrier;
@@ -136,12 +138,7 @@ const ROOT_PLACE: &str = "seal/root-key";
 /// # Errors
 /// [`SealError::Unavailable`] without randomness.
 pub fn wrap_root(kind: SealKind, key: &[u8; 32], root: &RootKey) -> Result<Vec<u8>, SealError> {
-    Barrier::of_key(key)
-        .and_then(|barrier| barrier.encrypt(ROOT_PLACE, root.expose()))
-        .map_err(|error| SealError::Unavailable {
-            kind,
-            reason: error.to_string(),
-        })
+    wrap_root_at(kind, key, ROOT_PLACE, root)
 }
 
 /// Opens what [`wrap_root`] made.
@@ -149,8 +146,37 @@ pub fn wrap_root(kind: SealKind, key: &[u8; 32], root: &RootKey) -> Result<Vec<u
 /// # Errors
 /// [`SealError::WrongKey`]
 pub fn unwrap_root(kind: SealKind, key: &[u8; 32], wrapped: &[u8]) -> Result<RootKey, SealError> {
+    unwrap_root_at(kind, key, ROOT_PLACE, wrapped)
+}
+
+/// As [`wrap_root`]; what lies beside the wrapped root key is bound into it.
+///
+/// # Errors
+/// [`SealError::Unavailable`] without randomness.
+pub fn wrap_root_bound(kind: SealKind, key: &[u8; 32], bound: &str, root: &RootKey) -> Result<Vec<u8>, SealError> {
+    wrap_root_at(kind, key, &format!("{ROOT_PLACE} {bound}"), root)
+}
+
+/// Opens what [`wrap_root_bound`] made, if nothing beside it has changed.
+///
+/// # Errors
+/// [`SealError::WrongKey`]
+pub fn unwrap_root_bound(kind: SealKind, key: &[u8; 32], bound: &str, wrapped: &[u8]) -> Result<RootKey, SealError> {
+    unwrap_root_at(kind, key, &format!("{ROOT_PLACE} {bound}"), wrapped)
+}
+
+fn wrap_root_at(kind: SealKind, key: &[u8; 32], place: &str, root: &RootKey) -> Result<Vec<u8>, SealError> {
+    Barrier::of_key(key)
+        .and_then(|barrier| barrier.encrypt(place, root.expose()))
+        .map_err(|error| SealError::Unavailable {
+            kind,
+            reason: error.to_string(),
+        })
+}
+
+fn unwrap_root_at(kind: SealKind, key: &[u8; 32], place: &str, wrapped: &[u8]) -> Result<RootKey, SealError> {
     let wrong = SealError::WrongKey { kind };
-    let Ok(bytes) = Barrier::of_key(key).and_then(|barrier| barrier.decrypt(ROOT_PLACE, wrapped)) else {
+    let Ok(bytes) = Barrier::of_key(key).and_then(|barrier| barrier.decrypt(place, wrapped)) else {
         return Err(wrong);
     };
     let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| wrong)?;
@@ -168,7 +194,7 @@ pub enum SealError {
         /// Why, and what to do.
         reason: String,
     },
-    /// It answered, and refuses: wrong PIN, no permission, a disabled key. Trying again may lock it.
+    /// It refuses what must not be tried again and again, as a wrong PIN, which would lock the token.
     #[error("the {} seal refuses: {reason}", kind.as_str())]
     Refused {
         /// Which seal.
@@ -203,5 +229,6 @@ pub fn automatic(settings: &SealSettings) -> Result<Option<Arc<dyn Seal>>, SealE
         SealSettings::Passphrase { source } => Some(Arc::new(PassphraseSeal::new(source.clone()))),
         SealSettings::AwsKms(config) => Some(Arc::new(AwsKmsSeal::new(config)?)),
         SealSettings::Pkcs11(settings) => Some(Arc::new(Pkcs11Seal::new(settings.clone()))),
+        SealSettings::Kmip(config) => Some(Arc::new(KmipSeal::new(config.clone()))),
     })
 }

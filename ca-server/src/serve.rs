@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::authority::{Authority, OpenError};
 use crate::clock::Clock;
-use crate::config::{CaKeyConfig, Config, MountConfig, Tls as TlsConfig};
+use crate::config::{CaKeyConfig, Config, MountConfig, SealSettings, Tls as TlsConfig};
 use crate::foundation::Foundation;
 use crate::listener::{Listener, Serving};
 use crate::metrics::Metrics;
@@ -26,7 +26,7 @@ use crate::node::Node;
 use crate::reload::{read_policies, record_policy, reload};
 use crate::signer::CaKey;
 use crate::tls::{Tls, TlsError};
-use crate::{http, logging, pkcs11};
+use crate::{hardening, http, logging, pkcs11};
 
 /// Runs the server that `config` describes, until SIGTERM.
 ///
@@ -34,7 +34,7 @@ use crate::{http, logging, pkcs11};
 /// Whatever keeps it from starting; nothing is served then.
 pub fn run(config: Config) -> anyhow::Result<()> {
     logging::init();
-    harden();
+    hardening::lock_and_report();
     let policy = read_policies(&config).map_err(OpenError::Policies)?;
     let foundation = Foundation::lay(config, policy, Clock::system())?;
     record_start(&foundation)?;
@@ -68,14 +68,6 @@ fn anew() -> std::io::Error {
     };
     tracing::info!("starting anew");
     Command::new(program).args(std::env::args_os().skip(1)).exec()
-}
-
-/// Keeps secrets out of core files and new files to ourselves.
-pub fn harden() {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core files cannot be forbidden");
-    }
 }
 
 /// Serves an opened authority: mounts of the configuration are made, listeners bound, then `ready` is told the address.
@@ -258,7 +250,7 @@ fn listen(
         let router = metrics_router(foundation.metrics.clone());
         serving.push(bind(metrics)?.serve(router, None, limits, &foundation.metrics, stop)?);
     }
-    serving.push(main.serve(
+    serving.push(main.letting_go_at(node.sealings()).serve(
         http::node_router(Arc::clone(node)),
         tls,
         limits,
@@ -346,7 +338,25 @@ pub fn check(config: &Config) -> Vec<Mistake> {
         ));
     }
     mistakes.extend(ended_region_certificates(config));
+    mistakes.extend(unusable_seals(config));
     mistakes
+}
+
+/// Files that a seal cannot do without. Nothing is asked of a service.
+fn unusable_seals(config: &Config) -> Vec<Mistake> {
+    let seals = [Some(&config.seal.current), config.seal.previous.as_ref()];
+    let mistake = |settings: &SealSettings| match settings {
+        SealSettings::Kmip(kmip) => {
+            let error = crate::kmip::check_files(kmip).err()?;
+            Some(Mistake::new("signet.toml", format!("the kmip seal: {error}")))
+        }
+        SealSettings::Shamir
+        | SealSettings::KeyFile { .. }
+        | SealSettings::Passphrase { .. }
+        | SealSettings::AwsKms(_)
+        | SealSettings::Pkcs11(_) => None,
+    };
+    seals.into_iter().flatten().filter_map(mistake).collect()
 }
 
 /// A server with such a certificate runs, but lets no instance of that region enrol.

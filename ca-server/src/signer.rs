@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use self::aws_kms::AwsKmsSigner;
 use self::pkcs11::Pkcs11Signer;
-use crate::config::{AwsCaKey, CaKeyConfig, Config, MountConfig, Pkcs11Token, SealSettings, TokenName};
+use crate::config::{AwsCaKey, CaKeyConfig, Config, KeyHolderWay, MountConfig, Pkcs11Token, SealSettings, TokenName};
 
 /// What a row of a key on a token begins with.
 const PKCS11_WORD: &[u8] = b"pkcs11\n";
@@ -28,6 +28,18 @@ pub struct KeySources {
     tokens: Vec<Pkcs11Token>,
     /// The way to KMS of each mount's own `ca_key`.
     aws_by_mount: HashMap<String, AwsCaKey>,
+    /// The ways of `[[key_holder]]`, by name.
+    holders: HashMap<String, KeyHolderWay>,
+}
+
+/// What a reference says of who holds its key, if a request named it.
+#[derive(serde::Deserialize)]
+struct Held {
+    key_holder: Option<String>,
+}
+
+fn key_holder_of(reference: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Held>(reference).ok()?.key_holder
 }
 
 impl KeySources {
@@ -49,17 +61,44 @@ impl KeySources {
                 tokens.push(seal.key.token.clone());
             }
         }
+        let holders: HashMap<_, _> = config
+            .key_holders
+            .iter()
+            .map(|holder| (holder.name.clone(), holder.way.clone()))
+            .collect();
+        tokens.extend(holders.values().filter_map(|way| match way {
+            KeyHolderWay::Pkcs11 { token, .. } => Some(token.clone()),
+            KeyHolderWay::AwsKms(_) => None,
+        }));
         Self {
             by_mount,
             tokens,
+            holders,
             aws_by_mount: config.mounts.iter().filter_map(aws).collect(),
         }
     }
 
-    /// The token that a mount's key lies on.
-    fn token(&self, mount: &str, name: &TokenName) -> Option<&Pkcs11Token> {
-        let own = self.by_mount.get(mount).filter(|token| token.token == *name);
-        own.or_else(|| self.tokens.iter().find(|token| token.token == *name))
+    /// The token that a mount's key lies on: the key holder's, else the mount's own, else any of that name. The key that is
+    /// found there must be the one in the store, whatever led to it.
+    fn token(&self, mount: &str, holder: Option<&str>, name: &TokenName) -> Option<&Pkcs11Token> {
+        let held = match holder.and_then(|holder| self.holders.get(holder)) {
+            Some(KeyHolderWay::Pkcs11 { token, .. }) if token.token == *name => Some(token),
+            Some(_) | None => None,
+        };
+        let own = || self.by_mount.get(mount).filter(|token| token.token == *name);
+        held.or_else(own)
+            .or_else(|| self.tokens.iter().find(|token| token.token == *name))
+    }
+
+    /// The way to a mount's key in KMS.
+    fn aws(&self, mount: &str, holder: Option<&str>) -> Option<&AwsCaKey> {
+        let Some(holder) = holder else {
+            return self.aws_by_mount.get(mount);
+        };
+        match self.holders.get(holder) {
+            Some(KeyHolderWay::AwsKms(way)) => Some(way),
+            Some(KeyHolderWay::Pkcs11 { .. }) | None => None,
+        }
     }
 }
 
@@ -84,7 +123,7 @@ impl CaKey {
     /// Takes a key into use that lies elsewhere, making it there if that is asked for. Waits for whoever holds it.
     ///
     /// # Errors
-    /// [`SignError::Unavailable`] saying what is wrong.
+    /// [`SignError::Unavailable`] or [`SignError::Unusable`] saying what is wrong.
     pub fn adopt(config: &CaKeyConfig) -> Result<Self, SignError> {
         match config {
             CaKeyConfig::Pkcs11 { key, key_type } => {
@@ -92,6 +131,19 @@ impl CaKey {
             }
             CaKeyConfig::AwsKms(key) => AwsKmsSigner::adopt(key).map(|signer| Self::AwsKms(Arc::new(signer))),
         }
+    }
+
+    /// As [`Self::adopt`], of a key holder that a request named; the row says so.
+    ///
+    /// # Errors
+    /// As [`Self::adopt`].
+    pub fn adopt_from(holder: &str, config: &CaKeyConfig) -> Result<Self, SignError> {
+        Ok(match config {
+            CaKeyConfig::Pkcs11 { key, key_type } => {
+                Self::Pkcs11(Arc::new(Pkcs11Signer::adopt(key, *key_type)?.held_by(holder)))
+            }
+            CaKeyConfig::AwsKms(key) => Self::AwsKms(Arc::new(AwsKmsSigner::adopt(key)?.held_by(holder))),
+        })
     }
 
     /// The row for the store.
@@ -123,12 +175,14 @@ impl CaKey {
     /// [`SignError::Failed`] when the row is none of ours.
     pub fn from_row(row: &[u8], mount: &str, sources: &KeySources) -> Result<Self, SignError> {
         if let Some(reference) = row.strip_prefix(AWS_KMS_WORD) {
-            let signer = AwsKmsSigner::from_reference(reference, sources.aws_by_mount.get(mount))?;
+            let holder = key_holder_of(reference);
+            let signer = AwsKmsSigner::from_reference(reference, sources.aws(mount, holder.as_deref()))?;
             return Ok(Self::AwsKms(Arc::new(signer)));
         }
         match row.strip_prefix(PKCS11_WORD) {
             Some(reference) => {
-                let find = |name: &TokenName| sources.token(mount, name);
+                let holder = key_holder_of(reference);
+                let find = |name: &TokenName| sources.token(mount, holder.as_deref(), name);
                 Pkcs11Signer::from_reference(reference, find).map(|signer| Self::Pkcs11(Arc::new(signer)))
             }
             None => SoftwareSigner::from_secret(row).map(Self::from),

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::secret_file::{self, SecretFileError};
+
 /// What the environment says, read once.
 #[derive(Clone, Default)]
 pub struct Environment {
@@ -37,7 +39,18 @@ pub enum TokenFileError {
         #[source]
         source: std::io::Error,
     },
+    /// Others may read it.
+    #[error("the token file `{path}` has mode {mode:04o}; others can read it")]
+    TooOpen {
+        /// Which file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
 }
+
+/// Far longer than any token.
+const TOKEN_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// In which order a setting is looked for: ours, Vault's, OpenBao's.
 const PREFIXES: [&str; 3] = ["SIGNET_", "VAULT_", "BAO_"];
@@ -115,7 +128,7 @@ impl Environment {
     /// The token: from the environment, our token file, then Vault's.
     ///
     /// # Errors
-    /// [`TokenFileError::Io`] when a token file is there and cannot be read.
+    /// [`TokenFileError::Io`] when a token file is there and cannot be read, [`TokenFileError::TooOpen`] when others can.
     pub fn token(&self) -> Result<Option<SecretString>, TokenFileError> {
         if let Some(token) = self.setting("TOKEN") {
             return Ok(Some(SecretString::from(token.trim().to_owned())));
@@ -125,11 +138,12 @@ impl Environment {
             self.home.as_ref().map(|home| home.join(".vault-token")),
         ];
         for path in files.into_iter().flatten() {
-            match std::fs::read_to_string(&path) {
+            match secret_file::read(&path, TOKEN_FILE_BYTES_MAX) {
                 Ok(text) if text.trim().is_empty() => {}
                 Ok(text) => return Ok(Some(SecretString::from(text.trim().to_owned()))),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => return Err(TokenFileError::Io { path, source }),
+                Err(SecretFileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(SecretFileError::Io(source)) => return Err(TokenFileError::Io { path, source }),
+                Err(SecretFileError::TooOpen { mode }) => return Err(TokenFileError::TooOpen { path, mode }),
             }
         }
         Ok(None)
@@ -233,7 +247,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let environment = Environment::for_test(&[], home.path());
         assert!(environment.token().unwrap().is_none());
-        std::fs::write(home.path().join(".vault-token"), "hvs.vault\n").unwrap();
+        let vaults = home.path().join(".vault-token");
+        std::fs::write(&vaults, "hvs.vault\n").unwrap();
+        let open = |mode| std::fs::set_permissions(&vaults, std::fs::Permissions::from_mode(mode)).unwrap();
+        open(0o644);
+        let refused = environment.token().unwrap_err();
+        assert!(matches!(refused, TokenFileError::TooOpen { mode: 0o644, .. }));
+        open(0o600);
         assert_eq!(environment.token().unwrap().unwrap().expose_secret(), "hvs.vault");
         let path = environment
             .store_token(&SecretString::from("hvs.ours".to_owned()))

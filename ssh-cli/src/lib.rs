@@ -22,6 +22,7 @@ pub mod public_key_file;
 pub mod random;
 pub mod replace;
 pub mod report;
+pub mod secret_file;
 pub mod ssh_command;
 pub mod ssh_config;
 pub mod terminal;
@@ -34,12 +35,18 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 
 use cli::{Cli, Verb};
 use config::Environment;
-use report::Failure;
+use report::{Exit, Failure};
 
 /// Runs the program with these words and gives its exit code.
 #[must_use]
 pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
-    dispatch(words, &Environment::from_process()).unwrap_or_else(|failure| report::fail(&failure))
+    let words: Vec<OsString> = words.into_iter().collect();
+    let is_status = words.iter().skip(1).take(2).eq(["operator", "status"]);
+    dispatch(words, &Environment::from_process()).unwrap_or_else(|failure| {
+        let code = report::fail(&failure);
+        // There 2 means sealed, so a wrong flag must not end in it.
+        if is_status { Exit::Failed.code() } else { code }
+    })
 }
 
 fn dispatch(words: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<u8, Failure> {

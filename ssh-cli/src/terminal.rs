@@ -23,11 +23,12 @@ pub fn ask_line(prompt: &str) -> std::io::Result<String> {
 /// The system's, when there is no terminal.
 pub fn ask_secret(prompt: &str) -> std::io::Result<Zeroizing<String>> {
     let mut terminal = std::fs::File::options().read(true).write(true).open("/dev/tty")?;
-    terminal.write_all(signet_core::inspect::escape(prompt).as_bytes())?;
     let before = tcgetattr(&terminal)?;
     let mut quiet = before.clone();
     quiet.local_modes.remove(LocalModes::ECHO);
+    // Before the prompt: what is typed right after it would be shown, and thrown away.
     tcsetattr(&terminal, OptionalActions::Flush, &quiet)?;
+    terminal.write_all(signet_core::inspect::escape(prompt).as_bytes())?;
     let mut line = Zeroizing::new(String::new());
     let read = BufReader::new(terminal.try_clone()?.take(4096)).read_line(&mut line);
     tcsetattr(&terminal, OptionalActions::Flush, &before)?;

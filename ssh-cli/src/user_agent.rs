@@ -4,13 +4,11 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use crate::agent::protocol::{
+    FAILURE, IDENTITIES_ANSWER, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, take_string,
+};
 use crate::frame;
 
-const FAILURE: u8 = 5;
-const REQUEST_IDENTITIES: u8 = 11;
-const IDENTITIES_ANSWER: u8 = 12;
-const SIGN_REQUEST: u8 = 13;
-const SIGN_RESPONSE: u8 = 14;
 /// `SSH_AGENT_RSA_SHA2_512`: without it an RSA key signs with SHA-1.
 const RSA_SHA2_512: u32 = 4;
 /// A touch on a security key takes a while; a dead agent must not take for ever.
@@ -133,11 +131,6 @@ fn parse_identities(answer: &[u8]) -> Option<Vec<AgentKey>> {
         rest = after;
     }
     Some(keys)
-}
-
-fn take_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
 #[cfg(test)]

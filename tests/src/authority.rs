@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -147,6 +147,11 @@ impl Authority {
         write(&path, &edit(text));
     }
 
+    /// Sets a variable of its environment, for the next start.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the authority, again if it ran before, and waits until it answers.
     pub fn start(&mut self) {
         let mut child = self.spawn();
@@ -168,6 +173,34 @@ impl Authority {
         let status = until("signet-ca to end", || child.try_wait().expect("its state"));
         assert!(!status.success(), "it ended well:\n{}", self.log());
         self.log().split_off(before)
+    }
+
+    /// Starts the authority and waits until it has printed a text, whether it answers or not.
+    pub fn start_until_it_says(&mut self, text: &str) {
+        let before = self.log().len();
+        self.child = Some(self.spawn());
+        self.says(text, before);
+    }
+
+    /// Waits until it has printed a text after so many bytes of its log.
+    pub fn says(&mut self, text: &str, before: usize) {
+        until(text, || {
+            let child = self.child.as_mut().expect("a running authority");
+            if let Some(status) = child.try_wait().expect("its state") {
+                panic!("signet-ca ended ({status}):\n{}", self.log());
+            }
+            self.log()
+                .get(before..)
+                .is_some_and(|log| log.contains(text))
+                .then_some(())
+        });
+    }
+
+    /// Sets a variable of its environment for the next starts, or takes it out.
+    pub fn set_environment(&mut self, name: &str, value: Option<&str>) {
+        self.environment.retain(|(set, _)| set != name);
+        let owned = |value: &str| (name.to_owned(), value.to_owned());
+        self.environment.extend(value.map(owned));
     }
 
     /// Starts the authority and measures how long it takes to its first answer, asking without pause.
@@ -196,6 +229,8 @@ impl Authority {
             .args(&self.start)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            // Where a core would be written.
+            .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log"))
             .stderr(log)
@@ -290,6 +325,13 @@ impl Authority {
             "it ended by SIGKILL, not before:\n{}",
             self.log()
         );
+    }
+
+    /// Has the server end by a signal that makes an ordinary process leave a core, and gives how it ended.
+    pub fn die_of(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        let mut child = self.child.take().expect("a running authority");
+        child.wait().expect("its end")
     }
 
     /// Ends the server as systemd would and gives its exit code.

@@ -39,6 +39,11 @@ impl Estate {
         Self::new(|change, config| Authority::serve(change, config))
     }
 
+    /// As [`Self::local`], with more sections of `signet.toml`.
+    pub fn local_with(config: &str) -> Self {
+        Self::with(|change, config| Authority::serve(change, config), config, "")
+    }
+
     /// An estate that the hosts of a network reach.
     pub fn on(network: &Network) -> Self {
         Self::new(|change, config| Authority::serve_hosts(network, change, config))

@@ -60,6 +60,11 @@ impl Relay {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// From now on. Open connections are ended, so that it holds for them too.
     pub fn set(&self, way: Way) {
         let mut state = self.state.lock().expect("no panic");

@@ -127,7 +127,7 @@ impl SoftwareKey {
             .map(|key| Self::Ecdsa(curve, key))
     }
 
-    fn private_pem(&self) -> Result<Zeroizing<String>, SignError> {
+    pub(super) fn private_pem(&self) -> Result<Zeroizing<String>, SignError> {
         match self {
             Self::Ed25519(key) => {
                 let seed = key.seed().map_err(|_| SignError::Failed)?;

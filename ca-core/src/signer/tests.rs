@@ -3,6 +3,14 @@ use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding};
 
 use super::*;
 
+fn import(private: &str, public: &str) -> Result<SoftwareSigner, ImportError> {
+    SoftwareSigner::import(KeyFile {
+        private,
+        public: Some(public),
+        passphrase: None,
+    })
+}
+
 const KINDS: [CaKeyType; 5] = [
     CaKeyType::Ed25519,
     CaKeyType::EcdsaP256,
@@ -34,7 +42,7 @@ fn generated_private_keys_are_in_vaults_formats_and_import_again() {
                 .starts_with(&format!("-----BEGIN {label} PRIVATE KEY-----\n")),
             "{kind:?}"
         );
-        let signer = SoftwareSigner::import(&key.private_pem, &key.public.line()).unwrap();
+        let signer = import(&key.private_pem, &key.public.line()).unwrap();
         assert_eq!(*signer.public_key(), key.public, "{kind:?}");
     }
 }
@@ -42,18 +50,18 @@ fn generated_private_keys_are_in_vaults_formats_and_import_again() {
 #[test]
 fn pkcs8_is_imported_and_a_foreign_public_half_is_refused() {
     let rsa = generate_key_pair(CaKeyType::Rsa(RsaBits::B2048)).unwrap();
-    let secret = SoftwareSigner::import(&rsa.private_pem, &rsa.public.line())
+    let secret = import(&rsa.private_pem, &rsa.public.line())
         .unwrap()
         .to_secret()
         .unwrap();
     let der = secret.get("rsa\n".len()..).unwrap();
     let key = rsa::RsaPrivateKey::from_pkcs8_der(der).unwrap();
     let pkcs8 = key.to_pkcs8_pem(LineEnding::LF).unwrap();
-    assert!(SoftwareSigner::import(&pkcs8, &rsa.public.line()).is_ok());
-    assert!(SoftwareSigner::import(&key.to_pkcs1_pem(LineEnding::CRLF).unwrap(), &rsa.public.line()).is_ok());
+    assert!(import(&pkcs8, &rsa.public.line()).is_ok());
+    assert!(import(&key.to_pkcs1_pem(LineEnding::CRLF).unwrap(), &rsa.public.line()).is_ok());
 
     let other = generate_key_pair(CaKeyType::Ed25519).unwrap();
-    let error = SoftwareSigner::import(&pkcs8, &other.public.line()).unwrap_err();
+    let error = import(&pkcs8, &other.public.line()).unwrap_err();
     assert!(matches!(error, ImportError::Mismatch), "{error}");
 }
 
@@ -61,13 +69,13 @@ fn pkcs8_is_imported_and_a_foreign_public_half_is_refused() {
 fn encrypted_and_damaged_private_keys_get_a_clear_error() {
     let key = generate_key_pair(CaKeyType::Ed25519).unwrap();
     let public = key.public.line();
-    let message = |private: &str| SoftwareSigner::import(private, &public).unwrap_err().to_string();
+    let message = |private: &str| import(private, &public).unwrap_err().to_string();
     let damaged = key.private_pem.replace('A', "B");
     assert!(message(&damaged).contains("private_key"));
     assert!(message("nonsense").contains("neither OpenSSH's format nor PEM"));
     let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
     assert!(message(old).contains("encrypted"));
-    let swapped = SoftwareSigner::import(&key.private_pem, "ssh-ed25519-cert-v01@openssh.com AAAA");
+    let swapped = import(&key.private_pem, "ssh-ed25519-cert-v01@openssh.com AAAA");
     assert!(matches!(swapped.unwrap_err(), ImportError::Public(_)));
 }
 
@@ -77,7 +85,7 @@ fn rsa_signatures_are_the_ones_the_rsa_crate_makes() {
     use rsa::signature::{SignatureEncoding as _, Signer as _};
 
     let pair = generate_key_pair(CaKeyType::Rsa(RsaBits::B2048)).unwrap();
-    let signer = SoftwareSigner::import(&pair.private_pem, &pair.public.line()).unwrap();
+    let signer = import(&pair.private_pem, &pair.public.line()).unwrap();
     let secret = signer.to_secret().unwrap();
     let oracle = rsa::RsaPrivateKey::from_pkcs8_der(secret.get("rsa\n".len()..).unwrap()).unwrap();
     let ours = signer.sign(b"text", AlgorithmSigner::RsaSha512).unwrap();

@@ -399,14 +399,12 @@ impl Fault {
             "" => format!("status {}", self.status),
             code => code.to_owned(),
         };
-        // SECURITY: the text to a bad signature quotes the request's headers, among them the session's token.
-        let message = if meaning == Meaning::Signature {
-            ""
-        } else {
-            &self.message
-        };
-        let colon = if message.is_empty() { "" } else { ": " };
-        let text = format!("{service} answers {action} with {answer}{colon}{message}");
+        // SECURITY: their text names accounts, roles and keys, and strangers are told why a server is sealed: it goes to the
+        // log alone. The one to a bad signature quotes the request's headers, among them the session's token.
+        if meaning != Meaning::Signature && !self.message.is_empty() {
+            tracing::warn!(service, action, code = answer, message = self.message, "AWS refuses");
+        }
+        let text = format!("{service} answers {action} with {answer}");
         match meaning {
             Meaning::Transient => AwsError::Unavailable(text),
             Meaning::OldCredentials => {

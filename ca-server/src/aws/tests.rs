@@ -343,7 +343,7 @@ async fn keys_that_stay_expired_are_an_error_after_one_renewal() {
 
 fn profile_environment(folder: &Path, text: &str) -> AwsEnvironment {
     let file = folder.join("credentials");
-    std::fs::write(&file, text).unwrap();
+    crate::secret_file::write_new(&file, text.as_bytes()).unwrap();
     AwsEnvironment {
         credentials_file: Some(file),
         ..nothing()
@@ -361,6 +361,17 @@ async fn a_profiles_keys_are_used_and_what_would_start_a_program_is_refused() {
     let kms = Kms::new(&config(&fake), &environment, noon().0).unwrap();
     decrypt(&kms).await.unwrap();
     assert_eq!(fake.seen("/")[0].access_key(), "AKIDDEFAULT");
+    let mode = |mode| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(folder.path().join("credentials"), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(0o644);
+    let open = decrypt(&Kms::new(&config(&fake), &environment, noon().0).unwrap()).await;
+    assert!(
+        matches!(&open, Err(AwsError::Setup(text)) if text.contains("mode 0644")),
+        "{open:?}"
+    );
+    mode(0o600);
     for (name, about) in [
         ("odd", "`credential_process`, which is not supported"),
         ("none", "is not there"),
@@ -470,9 +481,9 @@ async fn the_root_key_never_goes_to_kms_and_what_kms_says_decides_what_is_done()
         assert!(!seen.body.contains(&STANDARD.encode(root)), "{}", seen.body);
     }
     for (code, wanted) in [
-        ("DisabledException", "Refused"),
-        ("AccessDeniedException", "Refused"),
-        ("NotFoundException", "Refused"),
+        ("DisabledException", "Unavailable"),
+        ("AccessDeniedException", "Unavailable"),
+        ("NotFoundException", "Unavailable"),
         ("InvalidCiphertextException", "WrongKey"),
         ("IncorrectKeyException", "WrongKey"),
         ("KMSInternalException", "Unavailable"),

@@ -21,14 +21,13 @@ use crate::custody::{Custody, CustodyError, SealRow};
 use crate::keyring::Keyring;
 use crate::ledger::FILE;
 use crate::mounts::Mounts;
-use crate::seal::key_file::read_secret;
 use crate::seal::shamir::{Share, ShareSeal, ShareSet};
 use crate::seal::{SealKind, passphrase};
 use crate::signer::KeySources;
 use crate::store::Store as Tables;
 use crate::store::readonly::ReadOnlyStore;
 use crate::store_check::{self, Finding};
-use crate::{command, serve};
+use crate::{command, hardening, secret_file};
 
 /// Looks after a data folder.
 #[derive(Debug, Subcommand)]
@@ -80,8 +79,8 @@ pub struct Restored {
 
 impl Store {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        // What is made here is for the server's user alone, and nothing of it for a core file.
-        serve::harden();
+        // Keys of the seal come into this memory as into a server's.
+        hardening::lock_and_report();
         match self {
             Self::Check(verb) => verb.run(),
             Self::Restore(verb) => verb.run(),
@@ -236,7 +235,7 @@ impl Place {
     fn shares(&self, set: ShareSet) -> anyhow::Result<Vec<Share>> {
         let mut shares: Vec<Share> = Vec::new();
         for path in &self.share_file {
-            let text = read_secret(path)?;
+            let text = secret_file::read(path)?;
             let shown = || format!("`{}`", path.display());
             take_in(&mut shares, set, text.trim()).with_context(shown)?;
         }

@@ -34,6 +34,7 @@ impl AwsConfig {
     /// Reads what leads to the key.
     #[must_use]
     pub fn read(section: &TableReader<'_>) -> Self {
+        let way = Self::read_way(section);
         let key_id = section
             .required("key_id")
             .filter(|key_id| {
@@ -47,10 +48,7 @@ impl AwsConfig {
                 known
             })
             .unwrap_or_default();
-        let region = section.parsed("region", "a region's name such as eu-west-1", |text| {
-            is_region(text).then(|| text.to_owned())
-        });
-        if let (Some(of_arn), Some(region)) = (region_of_arn(&key_id), &region)
+        if let (Some(of_arn), Some(region)) = (region_of_arn(&key_id), &way.region)
             && of_arn != region
         {
             section.wrong(
@@ -58,9 +56,17 @@ impl AwsConfig {
                 format!("`region` is `{region}`, but the key's ARN says `{of_arn}`"),
             );
         }
+        Self { key_id, ..way }
+    }
+
+    /// Reads what leads to KMS, for keys that are named later.
+    #[must_use]
+    pub fn read_way(section: &TableReader<'_>) -> Self {
         Self {
-            key_id,
-            region,
+            key_id: String::new(),
+            region: section.parsed("region", "a region's name such as eu-west-1", |text| {
+                is_region(text).then(|| text.to_owned())
+            }),
             endpoint: endpoint(section, "endpoint"),
             sts_endpoint: endpoint(section, "sts_endpoint"),
             profile: section.string("profile"),
@@ -119,13 +125,22 @@ impl AwsCaKey {
     /// Reads a mount's `ca_key = { type = "awskms", … }`.
     #[must_use]
     pub fn read(section: &TableReader<'_>) -> Self {
+        Self {
+            key: AwsConfig::read(section),
+            ..Self::read_way(section)
+        }
+    }
+
+    /// Reads what leads to KMS and how much is asked of it, for keys that are named later.
+    #[must_use]
+    pub fn read_way(section: &TableReader<'_>) -> Self {
         let usual = Self::default();
         let count = |key, usual| {
             let written = section.number(key, 1..=256);
             written.and_then(|number| usize::try_from(number).ok()).unwrap_or(usual)
         };
         Self {
-            key: AwsConfig::read(section),
+            key: AwsConfig::read_way(section),
             parallel: count("parallel", usual.parallel),
             queue: count("queue", usual.queue),
             timeout: section
@@ -144,7 +159,7 @@ fn parse_endpoint(text: &str) -> Option<Url> {
 }
 
 /// Whether it can be a key's name; KMS knows better.
-fn is_key_id(text: &str) -> bool {
+pub(super) fn is_key_id(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/' | b':');
     !text.is_empty() && text.len() <= 2048 && text.bytes().all(known)
 }
@@ -287,9 +302,22 @@ pub fn service_endpoint(
     if !is_region(region) {
         return Err(format!("`{region}` is no region's name"));
     }
-    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-    let text = format!("https://{service}.{region}.amazonaws.com{suffix}/");
+    let text = format!("https://{service}.{region}.{}/", domain_of(region));
     Url::parse(&text).map_err(|error| error.to_string())
+}
+
+/// The domain of a region's partition, as in AWS's list of partitions (`partitions.json` of its SDKs).
+fn domain_of(region: &str) -> &'static str {
+    const DOMAINS: [(&str, &str); 6] = [
+        ("cn-", "amazonaws.com.cn"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("eusc-", "amazonaws.eu"),
+    ];
+    let found = DOMAINS.iter().find(|(prefix, _)| region.starts_with(prefix));
+    found.map_or("amazonaws.com", |(_, domain)| domain)
 }
 
 #[cfg(test)]
@@ -364,9 +392,17 @@ mod tests {
             at(None, None, "eu-west-1").unwrap(),
             "https://kms.eu-west-1.amazonaws.com/"
         );
-        assert_eq!(
-            at(None, None, "cn-north-1").unwrap(),
-            "https://kms.cn-north-1.amazonaws.com.cn/"
-        );
+        for (region, domain) in [
+            ("cn-north-1", "amazonaws.com.cn"),
+            ("us-gov-west-1", "amazonaws.com"),
+            ("us-iso-east-1", "c2s.ic.gov"),
+            ("us-isob-east-1", "sc2s.sgov.gov"),
+            ("eusc-de-east-1", "amazonaws.eu"),
+        ] {
+            assert_eq!(
+                at(None, None, region).unwrap(),
+                format!("https://kms.{region}.{domain}/")
+            );
+        }
     }
 }

@@ -54,6 +54,19 @@ pub struct Pkcs11Config {
     pub create: bool,
 }
 
+impl Pkcs11Token {
+    pub(super) fn read(section: &TableReader<'_>, base: &Path) -> Self {
+        Self {
+            module: base.join(section.required("module").unwrap_or_default()),
+            token: token(section),
+            pin: pin(section, base),
+            sessions: count(section, "sessions", 1..=64, 4),
+            queue: count(section, "queue", 1..=256, 64),
+            timeout: Duration::from_secs(section.duration_secs("timeout", 1..=120).unwrap_or(10)),
+        }
+    }
+}
+
 impl Pkcs11Config {
     /// Reads `module`, `token_label` or `slot`, `pin_file` or `pin_credential`, `key_label`, `create`, `sessions`, `queue`
     /// and `timeout`. Relative paths hang on `base`.
@@ -64,14 +77,7 @@ impl Pkcs11Config {
             section.wrong("key_label", "`key_label` is empty");
         }
         Self {
-            token: Pkcs11Token {
-                module: base.join(section.required("module").unwrap_or_default()),
-                token: token(section),
-                pin: pin(section, base),
-                sessions: count(section, "sessions", 1..=64, 4),
-                queue: count(section, "queue", 1..=256, 64),
-                timeout: Duration::from_secs(section.duration_secs("timeout", 1..=120).unwrap_or(10)),
-            },
+            token: Pkcs11Token::read(section, base),
             key_label,
             create: section.bool("create").unwrap_or(false),
         }

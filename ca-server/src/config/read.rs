@@ -9,7 +9,8 @@ use signet_core::sshsig::LoginAddress;
 use signet_core::toml_reader::TableReader;
 
 use super::{
-    Auth, CaKeyConfig, Config, Hosts, Limits, Listen, MountConfig, Rotation, SYSTEM_TTL_SECS, SealConfig, Tls,
+    Auth, CaKeyConfig, Config, Hosts, KeyHolder, Limits, Listen, MountConfig, Rotation, SYSTEM_TTL_SECS, SealConfig,
+    Tls,
 };
 
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8200);
@@ -31,6 +32,7 @@ pub(super) fn config(top: &TableReader<'_>, base: &Path) -> Config {
         data,
         name,
         mounts: mounts(top, base),
+        key_holders: KeyHolder::read_all(top, base),
         sinks: sinks(top, base),
         limits: Limits::read(top),
         strict_empty_principals: top

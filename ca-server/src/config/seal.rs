@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use signet_core::toml_reader::TableReader;
 
 use super::AwsConfig;
+use super::KmipConfig;
 use super::Pkcs11Seal;
 use crate::seal::SealKind;
 use crate::seal::passphrase::Source;
@@ -40,6 +41,8 @@ pub enum SealSettings {
     AwsKms(AwsConfig),
     /// A key on a PKCS#11 token.
     Pkcs11(Pkcs11Seal),
+    /// A key in a KMIP server.
+    Kmip(KmipConfig),
 }
 
 impl SealSettings {
@@ -52,6 +55,7 @@ impl SealSettings {
             Self::Passphrase { .. } => SealKind::Passphrase,
             Self::AwsKms(_) => SealKind::AwsKms,
             Self::Pkcs11(_) => SealKind::Pkcs11,
+            Self::Kmip(_) => SealKind::Kmip,
         }
     }
 }
@@ -82,13 +86,7 @@ impl SealConfig {
 }
 
 fn settings(section: &TableReader<'_>, base: &Path, data: &Path, server: &str) -> SealSettings {
-    let kinds = [
-        (SealKind::KeyFile.as_str(), SealKind::KeyFile),
-        (SealKind::Shamir.as_str(), SealKind::Shamir),
-        (SealKind::Passphrase.as_str(), SealKind::Passphrase),
-        (SealKind::AwsKms.as_str(), SealKind::AwsKms),
-        (SealKind::Pkcs11.as_str(), SealKind::Pkcs11),
-    ];
+    let kinds = SealKind::ALL.map(|kind| (kind.as_str(), kind));
     match section.word("type", &kinds).unwrap_or(SealKind::KeyFile) {
         SealKind::Shamir => SealSettings::Shamir,
         SealKind::Passphrase => SealSettings::Passphrase {
@@ -96,7 +94,8 @@ fn settings(section: &TableReader<'_>, base: &Path, data: &Path, server: &str) -
         },
         SealKind::AwsKms => SealSettings::AwsKms(AwsConfig::read_seal(section, server)),
         SealKind::Pkcs11 => SealSettings::Pkcs11(Pkcs11Seal::read(section, base)),
-        SealKind::KeyFile | SealKind::Kmip => SealSettings::KeyFile {
+        SealKind::Kmip => SealSettings::Kmip(KmipConfig::read(section, base)),
+        SealKind::KeyFile => SealSettings::KeyFile {
             path: section
                 .string("path")
                 .map_or_else(|| data.join(KEY_FILE), |path| base.join(path)),

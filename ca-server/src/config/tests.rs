@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use super::{CaKeyConfig, Config, PinSource, SealSettings, Tls, TokenName, WrapMechanism};
+use signet_core::signer::CaKeyType;
+
+use super::{
+    CaKeyConfig, Config, KeyHolder, KeyWish, KmipMechanism, KmipOperation, PinSource, SealSettings, Tls, TokenName,
+    WrapMechanism,
+};
 use crate::seal::passphrase::Source;
 
 const WHOLE: &str = r#"
@@ -224,5 +229,187 @@ fn keys_on_a_token_are_read_and_their_mistakes_told() {
         let mistakes = parse(&text).unwrap_err();
         assert!(mistakes.contains(told), "{told}:\n{mistakes}");
         assert!(!mistakes.contains("1234"), "{mistakes}");
+    }
+}
+
+#[test]
+fn a_key_in_a_kmip_server_is_read_and_its_mistakes_told() {
+    let seal = |keys: &str| format!("data = \"d\"\n[seal]\ntype = \"kmip\"\n{keys}");
+    let files = "ca = \"ca.pem\"\ncertificate = \"signet.pem\"\nkey = \"/keys/signet.key\"\nkey_id = \"42\"\n";
+    let read = |keys: &str| match parse(&seal(keys)).unwrap().seal.current {
+        SealSettings::Kmip(config) => config,
+        other => panic!("{other:?}"),
+    };
+    let least = read(&format!("endpoint = \"kmip.example\"\n{files}"));
+    assert_eq!(
+        (least.host.as_str(), least.port, least.server_name.as_str()),
+        ("kmip.example", 5696, "kmip.example")
+    );
+    assert_eq!(
+        (least.operation, least.mechanism, least.timeout.as_secs()),
+        (KmipOperation::Encrypt, None, 10)
+    );
+    assert_eq!(least.ca, Path::new("/etc/signet/ca.pem"));
+    assert_eq!(
+        (least.key.as_path(), least.key_id.as_str()),
+        (Path::new("/keys/signet.key"), "42")
+    );
+    let whole = read(&format!(
+        "endpoint = \"[2001:db8::1]:9998\"\nserver_name = \"kmip.example\"\noperation = \"encrypt\"\n\
+         mechanism = \"aes-cbc\"\ntimeout = \"3s\"\n{files}"
+    ));
+    assert_eq!(
+        (whole.shown().as_str(), whole.server_name.as_str()),
+        ("[2001:db8::1]:9998", "kmip.example")
+    );
+    assert_eq!(
+        (whole.mechanism, whole.timeout.as_secs()),
+        (Some(KmipMechanism::AesCbc), 3)
+    );
+
+    let endpoint = "endpoint = \"kmip.example:5696\"\n";
+    for (keys, told) in [
+        (files.to_owned(), "`endpoint` is missing"),
+        (endpoint.to_owned(), "`key_id` is missing"),
+        (endpoint.to_owned(), "`certificate` is missing"),
+        (
+            format!("endpoint = \"https://kmip.example\"\n{files}"),
+            "must be HOST:PORT",
+        ),
+        (format!("endpoint = \"kmip.example:0\"\n{files}"), "must be HOST:PORT"),
+        (
+            format!("endpoint = \"kmip.example:70000\"\n{files}"),
+            "must be HOST:PORT",
+        ),
+        (format!("endpoint = \"2001:db8::1\"\n{files}"), "in brackets"),
+        (format!("endpoint = \"[::1]x\"\n{files}"), "must be HOST:PORT"),
+        (format!("endpoint = \":5696\"\n{files}"), "must be HOST:PORT"),
+        (format!("{endpoint}server_name = \"a b\"\n{files}"), "server_name"),
+        (format!("{endpoint}operation = \"wrap\"\n{files}"), "operation"),
+        (format!("{endpoint}mechanism = \"aes-ecb\"\n{files}"), "mechanism"),
+        (
+            format!("{endpoint}operation = \"get\"\nmechanism = \"aes-gcm\"\n{files}"),
+            "it does not",
+        ),
+        (format!("{endpoint}timeout = \"1h\"\n{files}"), "timeout"),
+        (format!("{endpoint}key-id = \"1\"\n{files}"), "key_id"),
+        (
+            endpoint.to_owned() + &files.replace("\"42\"", "\"\""),
+            "1 to 256 characters",
+        ),
+        (
+            endpoint.to_owned() + &files.replace("\"42\"", "\"a\\nb\""),
+            "1 to 256 characters",
+        ),
+    ] {
+        let mistakes = parse(&seal(&keys)).unwrap_err();
+        assert!(mistakes.contains(told), "{told}:\n{mistakes}");
+    }
+}
+
+const HOLDERS: &str = r#"
+data = "data"
+
+[seal]
+type = "pkcs11"
+module = "/lib/hsm.so"
+token_label = "signet"
+pin_file = "pin"
+key_label = "seal"
+
+[[key_holder]]
+name = "hsm"
+type = "pkcs11"
+mounts = ["ssh/", "hosts"]
+module = "/lib/hsm.so"
+token_label = "signet"
+pin_file = "pin"
+create = true
+
+[[key_holder]]
+name = "kms"
+type = "awskms"
+mounts = ["ssh"]
+region = "eu-west-1"
+timeout = "3s"
+"#;
+
+#[test]
+fn a_request_names_keys_only_where_the_configuration_says() {
+    let config = parse(HOLDERS).unwrap();
+    let [hsm, kms] = config.key_holders.as_slice() else {
+        panic!("two: {:?}", config.key_holders)
+    };
+    let wish = |label: &str, id: &str, create| KeyWish {
+        key_label: label.to_owned(),
+        key_id: id.to_owned(),
+        create,
+        is_typed: false,
+    };
+    let ask = |holder: &KeyHolder, mount: &str, wish| holder.key(mount, wish, CaKeyType::EcdsaP256, &config.seal);
+    let arn = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    for (label, create) in [("ca 2027", None), ("ca 2027", Some(true)), ("ca 2027", Some(false))] {
+        let Ok(CaKeyConfig::Pkcs11 { key, key_type }) = ask(hsm, "hosts", wish(label, "", create)) else {
+            panic!("{label}")
+        };
+        assert_eq!((key.key_label.as_str(), key_type), (label, CaKeyType::EcdsaP256));
+        assert_eq!(key.create, create.unwrap_or(true));
+        assert_eq!(key.token.module, Path::new("/lib/hsm.so"));
+    }
+    for id in [arn, "alias/next", "1234abcd-12ab-34cd-56ef-1234567890ab"] {
+        let Ok(CaKeyConfig::AwsKms(key)) = ask(kms, "ssh", wish("", id, None)) else {
+            panic!("{id}")
+        };
+        assert_eq!((key.key.key_id.as_str(), key.timeout.as_secs()), (id, 3));
+    }
+    for (holder, mount, wish, says) in [
+        (kms, "hosts", wish("", arn, None), "not for this mount"),
+        (hsm, "ssh/team", wish("ca", "", None), "not for this mount"),
+        (hsm, "ssh", wish("", "", None), "named by `key_label`"),
+        (hsm, "ssh", wish("ca", arn, None), "named by `key_label`"),
+        (hsm, "ssh", wish("seal", "", None), "the seal's key"),
+        (kms, "ssh", wish("ca", "", None), "named by `key_id`"),
+        (
+            kms,
+            "ssh",
+            KeyWish {
+                is_typed: true,
+                ..wish("", arn, None)
+            },
+            "named by `key_id`",
+        ),
+        (kms, "ssh", wish("", arn, Some(true)), "makes no keys"),
+        (kms, "ssh", wish("", "http://evil.example.com/", None), "no key's id"),
+        (
+            kms,
+            "ssh",
+            wish("", &arn.replace("eu-west-1", "us-east-1"), None),
+            "no key's id",
+        ),
+    ] {
+        let error = ask(holder, mount, wish).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
+fn mistakes_in_key_holders_are_named() {
+    for (from, to, says) in [
+        ("name = \"kms\"", "name = \"hsm\"", "two key holders are called `hsm`"),
+        ("name = \"kms\"", "name = \"k/m\"", "cannot be a key holder's name"),
+        ("mounts = [\"ssh\"]\n", "", "which mounts may have keys there"),
+        ("create = true", "create = true\npin = \"1\"", "a PIN does not belong"),
+        ("create = true", "create = true\nkey_label = \"x\"", "key_label"),
+        (
+            "region = \"eu-west-1\"",
+            "region = \"eu-west-1\"\nkey_id = \"x\"",
+            "key_id",
+        ),
+        ("type = \"awskms\"", "type = \"vault\"", "type"),
+    ] {
+        let text = HOLDERS.replacen(from, to, 1);
+        assert_ne!(text, HOLDERS, "{from}");
+        let mistakes = parse(&text).unwrap_err();
+        assert!(mistakes.contains(says), "{to}: {mistakes}");
     }
 }

@@ -34,17 +34,30 @@ pub struct SealRow {
 /// New key shares beside those in force.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Pending {
-    pub(super) nonce: String,
+    #[serde(flatten)]
+    pub(super) waiting: Waiting,
     wrapped: String,
-    pub(super) shares: ShareSet,
+}
+
+/// New key shares that are not in force before their verification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Names the rekey that made them.
+    #[serde(default)]
+    pub rekey: String,
+    /// Names the verification.
+    #[serde(rename = "nonce")]
+    pub verification: String,
+    /// The split.
+    #[serde(rename = "shares")]
+    pub set: ShareSet,
 }
 
 impl Pending {
-    pub(super) fn new(nonce: &str, wrapped: &[u8], shares: ShareSet) -> Self {
+    pub(super) fn new(waiting: Waiting, wrapped: &[u8]) -> Self {
         Self {
-            nonce: nonce.to_owned(),
+            waiting,
             wrapped: STANDARD.encode(wrapped),
-            shares,
         }
     }
 

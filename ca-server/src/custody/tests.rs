@@ -70,7 +70,7 @@ fn automatic(kind: SealKind, folder: &Path) -> Option<Box<dyn Seal>> {
         SealKind::Passphrase => {
             let path = folder.join("passphrase");
             if !path.exists() {
-                key_file::write_new(&path, b"correct horse battery staple").unwrap();
+                crate::secret_file::write_new(&path, b"correct horse battery staple").unwrap();
             }
             Some(Box::new(PassphraseSeal::cheap(Source::File(path))))
         }
@@ -112,12 +112,13 @@ fn migrate(
     shares: &[Share],
 ) -> Result<Keyring, CustodyError> {
     let row = custody.row()?;
-    match (automatic(from, folder), automatic(to, folder)) {
+    let resealing = match (automatic(from, folder), automatic(to, folder)) {
         (Some(from), Some(to)) => custody.migrate(&row, from.as_ref(), to.as_ref(), NOW),
         (None, Some(to)) => custody.migrate_from_shares(&row, &again(&shares[..2]), to.as_ref(), NOW),
         (Some(from), None) => custody.migrate_to_shares(&row, from.as_ref(), &again(&shares[..2]), NOW),
         (None, None) => unreachable!("shares to shares is a rekey"),
-    }
+    };
+    resealing?.commit()
 }
 
 const KINDS: [SealKind; 3] = [SealKind::KeyFile, SealKind::Passphrase, SealKind::Shamir];
@@ -275,7 +276,7 @@ fn a_rekey_with_verification_keeps_the_old_shares_until_the_new_ones_are_proved(
             after,
         }));
         let custody = Custody::new(Arc::clone(&store));
-        let Ok(rekeyed) = faulty.rekey(&keyring, &again(&old[..2]), spec(5, 3), true, NOW) else {
+        let Ok(rekeyed) = faulty.rekey(&keyring, &again(&old[..2]), spec(5, 3), Some("the rekey"), NOW) else {
             // The new shares reached nobody; the old ones open, and the rekey can be given up.
             assert_eq!(killed, 0);
             assert_eq!(custody.pending_rekey().unwrap().is_some(), after);
@@ -289,8 +290,15 @@ fn a_rekey_with_verification_keeps_the_old_shares_until_the_new_ones_are_proved(
         let opens = |shares: &[Share]| open(&custody, SealKind::Shamir, folder.path(), shares).is_ok();
         assert!(opens(&old) && !opens(&new));
         // A kill and a restart in between: the old shares open, the verification goes on.
-        let (nonce, set) = custody.pending_rekey().unwrap().unwrap();
-        assert_eq!((Some(nonce), set), (rekeyed.verification, rekeyed.set));
+        let waiting = custody.pending_rekey().unwrap().unwrap();
+        assert_eq!(
+            waiting.rekey, "the rekey",
+            "whoever noted its nonce can still cancel it"
+        );
+        assert_eq!(
+            (Some(waiting.verification), waiting.set),
+            (rekeyed.verification, rekeyed.set)
+        );
         let keyring = open(&custody, SealKind::Shamir, folder.path(), &old).unwrap();
         assert!(matches!(
             custody.verify_rekey(&keyring, &again(&old[..2]), NOW).unwrap_err(),
@@ -312,7 +320,12 @@ fn a_pending_split_that_somebody_wrote_into_the_store_never_comes_into_force() {
     let keyring = open(&custody, SealKind::Shamir, folder.path(), &old).unwrap();
     let (seal, set, shares) = ShareSeal::generate(spec(2, 2)).unwrap();
     let root = crate::seal::RootKey::generate().unwrap();
-    let pending = super::Pending::new("n", &seal.wrap(&root).unwrap(), set);
+    let waiting = super::Waiting {
+        rekey: "r".to_owned(),
+        verification: "n".to_owned(),
+        set,
+    };
+    let pending = super::Pending::new(waiting, &seal.wrap(&root).unwrap());
     let row = custody.row().unwrap().with_pending(Some(pending));
     store.apply(vec![row.change()]).wait().unwrap();
     assert!(matches!(

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use signet_core::caller::{AuthMethod, Caller, CallerParts, ENROLLED_HOSTS};
 use signet_core::denial::Denial;
 use signet_core::request::SigningRequest;
+use signet_core::signer::SignError;
 use signet_core::subject_key::SubjectKey;
 use signet_core::time::UnixTime;
 
@@ -293,7 +294,6 @@ async fn certificate(
     let config = &at.authority.config.hosts;
     let no_mount = || HostError::NoMount(config.host_mount.clone().unwrap_or_default());
     let mount: Arc<Mount> = host_mount(at.authority).ok_or_else(no_mount)?;
-    let ca_key = mount.signer().ok_or_else(no_mount)?.public_key().line();
     let caller = caller(at, host, method);
     let request = SigningRequest {
         public_key: Some(key.line()),
@@ -311,6 +311,7 @@ async fn certificate(
     match issue(counter, &request).await {
         Ok(issued) => {
             at.authority.metrics.certificate();
+            let ca_key = ca_key_of(&issued).ok_or(HostError::Issue(IssueError::Sign(SignError::Failed)))?;
             Ok((issued, ca_key))
         }
         Err(IssueError::Denied(denial)) => {
@@ -323,6 +324,15 @@ async fn certificate(
             Err(HostError::Issue(error))
         }
     }
+}
+
+/// The CA key that signed it: not the mount's default one where the role names another, nor where one was promoted since.
+fn ca_key_of(issued: &IssuedCertificate) -> Option<String> {
+    let certificate = ssh_key::Certificate::from_openssh(issued.line().trim()).ok()?;
+    let blob = ssh_key::PublicKey::from(certificate.signature_key().clone())
+        .to_bytes()
+        .ok()?;
+    SubjectKey::from_blob(blob).ok().map(|key| key.line())
 }
 
 /// Authenticated by its host key and by what proved who it is.

@@ -18,6 +18,7 @@ use crate::backup::restore::RestoreError;
 use crate::bundle::BundleError;
 use crate::custody::CustodyError;
 use crate::custody::recipients::RecipientError;
+use crate::keyring::KeyringError;
 use crate::ledger::LedgerError;
 use crate::mounts::{IssuerConflict, MountError};
 use crate::node::{LifeError, Node};
@@ -378,6 +379,7 @@ impl From<SignError> for Problem {
         match error {
             SignError::Busy { .. } => Self::unavailable("signer-busy", error.to_string()),
             SignError::Unavailable { .. } => Self::unavailable("signer-unavailable", error.to_string()),
+            SignError::Unusable { .. } => Self::refused("ca-key-unusable", error.to_string()),
             SignError::Failed
             | SignError::Algorithm { .. }
             | SignError::ReadBack(_)
@@ -397,7 +399,9 @@ impl From<MountError> for Problem {
             MountError::Issuer(IssuerConflict::Key(_) | IssuerConflict::Default) => {
                 Self::refused("ca-key-exists", error.to_string())
             }
-            MountError::Issuer(IssuerConflict::Changed) => Self::refused("rotation-step", error.to_string()),
+            MountError::Issuer(IssuerConflict::Changed | IssuerConflict::Successor) => {
+                Self::refused("rotation-step", error.to_string())
+            }
             MountError::Damaged { .. }
             | MountError::Key(_)
             | MountError::Barrier(_)
@@ -488,9 +492,16 @@ impl From<CustodyError> for Problem {
             }
             CustodyError::SealLost
             | CustodyError::RowBroken
-            | CustodyError::OtherSeal { .. }
+            | CustodyError::Seal(SealError::WrongKey { .. })
+            | CustodyError::Keyring(KeyringError::WrongKey | KeyringError::Missing | KeyringError::NotThisRoot) => {
+                tracing::error!(error = chain(&error), "the store does not fit its seal");
+                Self::unavailable(
+                    "store-damaged",
+                    "the store does not fit its seal: a part of it was altered or rolled back; nothing was changed",
+                )
+            }
+            CustodyError::OtherSeal { .. }
             | CustodyError::TakeOverFirst
-            | CustodyError::Seal(_)
             | CustodyError::Keyring(_)
             | CustodyError::Barrier(_)
             | CustodyError::Store(_)

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -88,10 +88,12 @@ impl Sinks {
                 source,
             })?;
             let memory = memory_file(ledger, path);
-            let (file, place) = open(path, &memory).map_err(|source| LedgerOpenError::Sink {
+            let fail = |source| LedgerOpenError::Sink {
                 path: path.clone(),
                 source,
-            })?;
+            };
+            let (file, place) = open(path, &memory).map_err(fail)?;
+            assert_mode(&file).map_err(fail)?;
             // SECURITY: what the ledger has lost must not be written over by other records of the same positions.
             let holds = |head: Head| {
                 holds(&reader, head).map_err(|source| LedgerOpenError::Database {
@@ -245,10 +247,28 @@ impl Sink {
 
     fn remember(&self) {
         // A lost position costs repeated lines in the sink, never missing ones.
-        if let Err(error) = std::fs::write(&self.memory, self.position.to_string()) {
+        let write = || {
+            crate::secret_file::make_private(&self.memory)?;
+            std::fs::write(&self.memory, self.position.to_string())
+        };
+        if let Err(error) = write() {
             tracing::warn!(%error, "the place of an audit sink cannot be kept");
         }
     }
+}
+
+/// Sees that not everybody reads who logged in where, and that nobody but the server writes it. A group may read: log
+/// shippers run as others. At the start only: a running server follows whatever file it is given.
+fn assert_mode(file: &File) -> io::Result<()> {
+    const OTHERS_OR_GROUP_WRITES: u32 = 0o027;
+    let metadata = file.metadata()?;
+    let mode = metadata.mode() & 0o7777;
+    if !metadata.is_file() || mode & OTHERS_OR_GROUP_WRITES == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "it has mode {mode:04o}; run `chmod 600` on it, or `chmod 640` where a group is to read it"
+    )))
 }
 
 /// How far a sink has come.

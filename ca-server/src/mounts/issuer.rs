@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use signet_core::role::{DEFAULT_ISSUER, is_role_name};
 use signet_core::signer::Signer;
 use signet_core::time::UnixTime;
 
@@ -54,6 +55,9 @@ pub(super) struct About {
     pub(super) successor: bool,
     /// It was the default before.
     pub(super) predecessor: bool,
+    /// Somebody judges whether it can be removed, and it signs nothing meanwhile. Not kept: a restart ends it.
+    #[serde(skip)]
+    pub(super) paused: bool,
 }
 
 impl About {
@@ -68,6 +72,7 @@ impl About {
             until: 0,
             successor: false,
             predecessor: false,
+            paused: false,
         }
     }
 }
@@ -169,17 +174,16 @@ impl Issuer {
     /// Whether a role may have it sign.
     #[must_use]
     pub const fn signs(&self) -> bool {
-        matches!(self.about.state, State::Published | State::Default)
+        matches!(self.about.state, State::Published | State::Default) && !self.about.paused
     }
 
     /// Whether a reference means it: its id, its name, or `default`.
     #[must_use]
     pub fn is_meant(&self, reference: &str) -> bool {
-        match reference {
-            "" => false,
-            "default" => self.about.state == State::Default,
-            other => other == self.about.id || other == self.about.name,
+        if reference.eq_ignore_ascii_case(DEFAULT_ISSUER) {
+            return self.about.state == State::Default;
         }
+        !reference.is_empty() && (reference == self.about.id || reference == self.about.name)
     }
 }
 
@@ -200,9 +204,9 @@ pub(super) fn from_json(json: &[u8], mount: &str) -> Result<Vec<About>, MountErr
     })
 }
 
-/// Whether an issuer may be called so: as a role, but not as what means another.
+/// Whether an issuer may be called so: as a role but for `@`, and not as what means another, in whatever case.
 #[must_use]
 pub fn is_issuer_name(name: &str) -> bool {
     let uuid = name.len() == 36 && name.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
-    signet_core::role::is_role_name(name) && name != "default" && !uuid
+    is_role_name(name) && !name.contains('@') && !name.eq_ignore_ascii_case(DEFAULT_ISSUER) && !uuid
 }

@@ -29,6 +29,8 @@ pub struct Mount {
     issuers: Arc<ArcSwap<Issuers>>,
     roles: RwLock<BTreeMap<String, Arc<Role>>>,
     keyring: Arc<Keyring>,
+    /// Steps of a rotation happen one after the other, each judged by what the one before has left.
+    rotating: tokio::sync::Mutex<()>,
     /// Changes of one mount happen one after the other, in memory as in the store.
     changing: Arc<tokio::sync::Mutex<Life>>,
 }
@@ -81,6 +83,9 @@ pub enum IssuerConflict {
     /// There is a default issuer.
     #[error("the mount has a default issuer")]
     Default,
+    /// Another one is on its way to become the default; two requests began a rotation at the same moment.
+    #[error("a rotation is under way")]
+    Successor,
     /// OpenBao's text.
     #[error("issuer name already in use")]
     Name,
@@ -110,6 +115,7 @@ impl Mount {
             issuers: Arc::default(),
             roles: RwLock::default(),
             keyring,
+            rotating: tokio::sync::Mutex::default(),
             changing: Arc::default(),
         }
     }
@@ -193,6 +199,13 @@ impl Mount {
         issuers.iter().find(|issuer| issuer.is_meant(reference)).cloned()
     }
 
+    /// Whether what this issuer signs may leave, now.
+    #[must_use]
+    pub fn has_sign(&self, id: &str) -> bool {
+        let issuers = self.issuers.load();
+        issuers.iter().any(|issuer| issuer.id() == id && issuer.signs())
+    }
+
     /// All issuers, in the order in which they were made.
     #[must_use]
     pub fn issuers(&self) -> Vec<Arc<Issuer>> {
@@ -245,6 +258,9 @@ impl Mount {
             if state == State::Default && other.state() == State::Default {
                 return Err(IssuerConflict::Default.into());
             }
+            if state == State::Staged && other.is_successor() {
+                return Err(IssuerConflict::Successor.into());
+            }
             if !name.is_empty() && other.name() == name {
                 return Err(IssuerConflict::Name.into());
             }
@@ -256,6 +272,25 @@ impl Mount {
         self.put_issuers(changing, next, vec![key_change], Order::StoreFirst)
             .await?;
         Ok(issuer)
+    }
+
+    /// Waits until nobody else judges or does a step of a rotation here; hold it over both.
+    pub async fn rotation(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.rotating.lock().await
+    }
+
+    /// Lets an issuer sign nothing for a while, in memory only; or ends that.
+    ///
+    /// # Errors
+    /// [`MountError`] when the mount was deleted.
+    pub async fn pause(&self, id: &str, paused: bool) -> Result<(), MountError> {
+        let _changing = self.change_begins().await?;
+        let mut issuers = self.issuers();
+        for issuer in issuers.iter_mut().filter(|issuer| issuer.id() == id) {
+            Arc::make_mut(issuer).about.paused = paused;
+        }
+        self.issuers.store(Arc::new(issuers));
+        Ok(())
     }
 
     /// Tells hosts to trust a staged issuer.

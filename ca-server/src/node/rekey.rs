@@ -124,6 +124,13 @@ pub struct RekeyDone {
 const WHAT: &str = "rekey";
 
 impl Session {
+    /// The split whose shares are awaited.
+    pub(super) const fn set(&self) -> ShareSet {
+        match &self.stage {
+            Stage::Proving { pot, .. } | Stage::Verifying { pot, .. } => pot.set(),
+        }
+    }
+
     fn status(&self) -> RekeyStatus {
         let (progress, verification_nonce) = match &self.stage {
             Stage::Proving { pot, .. } => (pot.progress(), String::new()),
@@ -210,7 +217,8 @@ impl Node {
         }
     }
 
-    /// Makes the first recovery keys of a server that has none. Whoever calls has checked that a policy permits it.
+    /// Makes the first recovery keys of a server that has none; with `verify` they count when their holders have proved that
+    /// they have them. Whoever calls has checked that a policy permits it.
     ///
     /// # Errors
     /// [`LifeError`]; there are none then.
@@ -218,28 +226,53 @@ impl Node {
         &self,
         spec: ShareSpec,
         recipients: &Recipients,
+        verify: bool,
         actor: &Actor,
     ) -> Result<RekeyDone, LifeError> {
         let _changing = lock(&self.changing);
         let authority = self.opened()?;
+        let mut slot = lock(self.slot(Target::Recovery));
+        if slot.is_some() {
+            return Err(LifeError::InProgress { what: WHAT });
+        }
         match self.rekey_set(Target::Recovery) {
             Err(LifeError::Custody(CustodyError::NoRecoveryKeys)) => {}
             Ok(_) => return Err(LifeError::InProgress { what: "recovery keys" }),
             Err(error) => return Err(error),
         }
         let (recovery, shares) = self.custody.make_recovery(spec)?;
-        let keys = recipients.print(&shares)?;
-        self.record(
-            self.event(EventKind::Rekey, actor)
-                .text("target", Target::Recovery.as_str()),
-        )?;
-        self.custody.set_recovery(&authority.keyring, recovery)?;
-        self.summarise(&self.custody.row()?, None)?;
-        Ok(RekeyDone {
+        let mut done = RekeyDone {
             nonce: random::uuid(),
-            keys,
+            keys: recipients.print(&shares)?,
             verification_nonce: String::new(),
-        })
+        };
+        let kind = if verify {
+            EventKind::RekeyStart
+        } else {
+            EventKind::Rekey
+        };
+        self.record(self.event(kind, actor).text("target", Target::Recovery.as_str()))?;
+        if verify {
+            done.verification_nonce = random::uuid();
+            *slot = Some(Session {
+                nonce: done.nonce.clone(),
+                n: spec.shares(),
+                t: spec.threshold(),
+                required: 0,
+                verify,
+                stage: Stage::Verifying {
+                    nonce: done.verification_nonce.clone(),
+                    pot: SharePot::new(recovery.set),
+                    recovery: Some(recovery),
+                },
+                started: Instant::now(),
+                starter: actor.accessor().map(str::to_owned),
+            });
+        } else {
+            self.custody.set_recovery(&authority.keyring, recovery)?;
+            self.use_new_shares()?;
+        }
+        Ok(done)
     }
 
     /// Gives an undertaking up. Whoever calls has checked that `actor` may.
@@ -251,7 +284,9 @@ impl Node {
         let Some(session) = slot.as_ref() else { return Ok(()) };
         let its_own = session.starter.is_some() && session.starter.as_deref() == actor.accessor();
         let unnamed = nonce.is_empty() && (its_own || session.started.elapsed() >= NONCE_NEEDED);
-        if nonce != session.nonce && !unnamed {
+        let named =
+            nonce == session.nonce || matches!(&session.stage, Stage::Verifying { nonce: of, .. } if of == nonce);
+        if !named && !unnamed {
             return Err(LifeError::Nonce { what: WHAT });
         }
         self.record(
@@ -310,9 +345,10 @@ impl Node {
         )?;
         let (new, set, recovery) = match target {
             Target::Barrier => {
+                let verify = session.verify.then_some(session.nonce.as_str());
                 let rekeyed = self
                     .custody
-                    .rekey(&authority.keyring, &shares, spec, session.verify, self.now())?;
+                    .rekey(&authority.keyring, &shares, spec, verify, self.now())?;
                 (rekeyed.shares, rekeyed.set, None)
             }
             Target::Recovery => {
@@ -331,7 +367,7 @@ impl Node {
         };
         if session.verify {
             let pending = self.custody.pending_rekey()?.filter(|_| target == Target::Barrier);
-            done.verification_nonce = pending.map_or_else(random::uuid, |(nonce, _)| nonce);
+            done.verification_nonce = pending.map_or_else(random::uuid, |pending| pending.verification);
             session.stage = Stage::Verifying {
                 nonce: done.verification_nonce.clone(),
                 pot: SharePot::new(set),
@@ -339,7 +375,7 @@ impl Node {
             };
         } else {
             *slot = None;
-            self.summarise(&self.custody.row()?, None)?;
+            self.use_new_shares()?;
         }
         Ok(Some(done))
     }
@@ -401,8 +437,14 @@ impl Node {
             Some(recovery) => self.custody.set_recovery(&authority.keyring, recovery)?,
         }
         *slot = None;
-        self.summarise(&self.custody.row()?, None)?;
+        self.use_new_shares()?;
         Ok(true)
+    }
+
+    /// The old shares open nothing any more: a root generation that waits for them would wait for ever.
+    fn use_new_shares(&self) -> Result<(), CustodyError> {
+        *lock(&self.root) = None;
+        self.summarise(&self.custody.row()?, None)
     }
 
     /// Lets the proof of new shares begin again, from the shares that came from this address.
@@ -426,19 +468,19 @@ impl Node {
 
     /// Takes a rekey up again that a restart interrupted while it waited for its proof.
     pub(super) fn resume_rekey(&self) -> Result<(), OpenError> {
-        let Some((nonce, set)) = self.custody.pending_rekey()? else {
+        let Some(waiting) = self.custody.pending_rekey()? else {
             return Ok(());
         };
         let required = self.custody.row()?.shares().map_or(0, |old| old.t);
         *lock(self.slot(Target::Barrier)) = Some(Session {
-            nonce: nonce.clone(),
-            n: set.n,
-            t: set.t,
+            nonce: waiting.rekey,
+            n: waiting.set.n,
+            t: waiting.set.t,
             required,
             verify: true,
             stage: Stage::Verifying {
-                nonce,
-                pot: SharePot::new(set),
+                nonce: waiting.verification,
+                pot: SharePot::new(waiting.set),
                 recovery: None,
             },
             started: Instant::now(),

@@ -15,7 +15,9 @@ use crate::clock::Clock;
 use crate::config::{Config, SealConfig, SealSettings};
 use crate::custody::CustodyError;
 use crate::foundation::Foundation;
+use crate::ledger::Reader;
 use crate::seal::key_file::{self, KeyFileSeal};
+use crate::seal::passphrase::Source;
 use crate::seal::shamir::{ShareError, ShareSpec};
 use crate::seal::{RootKey, Seal, SealError, SealKind};
 use crate::store::sqlite::SqliteStore;
@@ -262,4 +264,33 @@ fn a_seal_that_refuses_is_asked_once_and_again_only_when_somebody_says_so() {
     node.try_again();
     assert!(node.authority().is_some());
     assert_eq!(service.asked.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_migration_to_a_seal_that_is_away_is_recorded_when_it_happens_and_not_at_each_try() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, passphrase) = (folder.path().join("barrier.key"), folder.path().join("passphrase"));
+    drop(start(folder.path(), key_file_at(&path), None).unwrap());
+    let recorded = || {
+        let ledger = Reader::open(&folder.path().join("data/ledger.db")).unwrap();
+        let lines = ledger.after(0, 1000).unwrap();
+        lines.iter().filter(|(_, line)| line.contains("seal-migrate")).count()
+    };
+    let to = SealSettings::Passphrase {
+        source: Source::File(passphrase.clone()),
+    };
+    let node = start(folder.path(), to, Some(key_file_at(&path))).unwrap();
+    for _ in 0..2 {
+        assert!(
+            matches!(node.summary().closed, Some(Closed::Waiting(_))),
+            "{}",
+            node.reason()
+        );
+        node.try_again();
+    }
+    assert_eq!(recorded(), 0);
+    crate::secret_file::write_new(&passphrase, b"correct horse battery staple").unwrap();
+    node.try_again();
+    assert!(node.authority().is_some(), "{}", node.reason());
+    assert_eq!((recorded(), node.summary().kind), (1, SealKind::Passphrase));
 }

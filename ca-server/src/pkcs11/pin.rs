@@ -1,21 +1,17 @@
 //! The PIN: read when a session logs in, gone right after. A PIN that the token refused is remembered as a salted hash, so
 //! that it is not tried again: three wrong ones lock most tokens.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use cryptoki::types::AuthPin;
 use secrecy::ExposeSecret as _;
-use zeroize::Zeroizing;
 
 use super::TokenError;
-use crate::config::{PinSource, environment};
+use crate::config::PinSource;
 use crate::random;
-use crate::seal::key_file::{KeyFileError, read_secret};
+use crate::secret_file::{self, SecretFileError};
 
 /// Reads the PIN.
 ///
@@ -23,37 +19,21 @@ use crate::seal::key_file::{KeyFileError, read_secret};
 /// [`TokenError::Away`] when its file is not there yet, [`TokenError::Setup`] when others can read it.
 pub(super) fn read(source: &PinSource) -> Result<AuthPin, TokenError> {
     let text = match source {
-        PinSource::File(path) => read_secret(path).map_err(|error| match error {
-            KeyFileError::Missing { path } => {
-                TokenError::Away(format!("the PIN file `{}` is missing", path.display()))
-            }
-            KeyFileError::TooOpen { path, mode } => TokenError::Setup(format!(
-                "the PIN file `{}` has mode {mode:04o}; others can read it (run `chmod 600` on it, and consider the PIN known)",
-                path.display()
-            )),
-            other => TokenError::Setup(crate::command::chain(&other).replace("key file", "PIN file")),
-        })?,
-        PinSource::Credential(name) => credential(name)?,
+        PinSource::File(path) => secret_file::read(path),
+        PinSource::Credential(name) => secret_file::credential(name),
     };
+    let text = text.map_err(|error| {
+        let reason = error.of("the PIN file");
+        match error {
+            SecretFileError::Missing { .. } => TokenError::Away(reason),
+            _ => TokenError::Setup(reason),
+        }
+    })?;
     let pin = text.trim_end_matches(['\n', '\r']);
     if pin.is_empty() {
         return Err(TokenError::Setup("the PIN is empty".to_owned()));
     }
     Ok(AuthPin::from(pin))
-}
-
-fn credential(name: &str) -> Result<Zeroizing<String>, TokenError> {
-    let folder = environment("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-        TokenError::Setup(format!(
-            "there is no $CREDENTIALS_DIRECTORY: the unit needs `LoadCredential={name}:/path` or `LoadCredentialEncrypted=`"
-        ))
-    })?;
-    let path = Path::new(&folder).join(name);
-    let mut text = Zeroizing::new(String::with_capacity(8192));
-    File::open(&path)
-        .and_then(|file| file.take(8000).read_to_string(&mut text))
-        .map_err(|error| TokenError::Setup(format!("the credential `{}` cannot be read: {error}", path.display())))?;
-    Ok(text)
 }
 
 /// Logging in to one token.

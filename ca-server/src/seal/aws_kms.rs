@@ -137,8 +137,8 @@ const fn wrong_key() -> SealError {
 fn seal_error(error: AwsError) -> SealError {
     let kind = SealKind::AwsKms;
     match error {
-        AwsError::Unavailable(reason) => SealError::Unavailable { kind, reason },
-        AwsError::Refused(reason) => SealError::Refused { kind, reason },
+        // KMS locks nobody out: a role that is attached late or a key that is enabled again must not need a hand here too.
+        AwsError::Unavailable(reason) | AwsError::Refused(reason) => SealError::Unavailable { kind, reason },
         AwsError::Setup(reason) => SealError::Setup { kind, reason },
         AwsError::WrongKey(reason) => {
             tracing::warn!(reason, "KMS does not open it");

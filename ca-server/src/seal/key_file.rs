@@ -1,8 +1,6 @@
 //! The key-file seal: a key that wraps the root key lies in a file that only the server's user can read.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -11,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{RootKey, Seal, SealError, SealKind, unwrap_root, wrap_root};
 use crate::random::{self, RandomFailed};
+use crate::secret_file::{self, SecretFileError};
 
 /// What the file's one line begins with.
 const PREFIX: &str = "signet-barrier-key-1 ";
@@ -62,13 +61,12 @@ fn seal_error(error: KeyFileError) -> SealError {
     let kind = SealKind::KeyFile;
     let reason = crate::command::chain(&error);
     match error {
-        KeyFileError::Missing { .. } | KeyFileError::Read { .. } | KeyFileError::Random(_) => {
-            SealError::Unavailable { kind, reason }
+        KeyFileError::Missing { .. }
+        | KeyFileError::Unusable(SecretFileError::Read { .. })
+        | KeyFileError::Random(_) => SealError::Unavailable { kind, reason },
+        KeyFileError::Unusable(_) | KeyFileError::NotAKey { .. } | KeyFileError::Write { .. } => {
+            SealError::Setup { kind, reason }
         }
-        KeyFileError::TooOpen { .. }
-        | KeyFileError::Owner { .. }
-        | KeyFileError::NotAKey { .. }
-        | KeyFileError::Write { .. } => SealError::Setup { kind, reason },
     }
 }
 
@@ -78,32 +76,14 @@ fn seal_error(error: KeyFileError) -> SealError {
 /// [`KeyFileError`]: absent, readable by others, or not a key file.
 pub fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let broken = || KeyFileError::NotAKey { path: path.to_owned() };
-    let text = read_secret(path)?;
+    let text = secret_file::read(path).map_err(|error| match error {
+        SecretFileError::Missing { path } => KeyFileError::Missing { path },
+        other => KeyFileError::Unusable(other),
+    })?;
     let encoded = text.trim_end().strip_prefix(PREFIX).ok_or_else(broken)?;
     let key = Zeroizing::new(STANDARD.decode(encoded).map_err(|_| broken())?);
     let key: &[u8; 32] = key.as_slice().try_into().map_err(|_| broken())?;
     Ok(Zeroizing::new(*key))
-}
-
-/// Reads a small file that only the server's user may be able to read.
-///
-/// # Errors
-/// [`KeyFileError`]: absent, a link, or readable by others.
-pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
-    let fail = |source| KeyFileError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match open_options().read(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(KeyFileError::Missing { path: path.to_owned() });
-        }
-        other => other.map_err(fail)?,
-    };
-    check_mode(path, &file).map_err(fail)??;
-    let mut text = Zeroizing::new(String::with_capacity(8192));
-    file.take(8000).read_to_string(&mut text).map_err(fail)?;
-    Ok(text)
 }
 
 /// Makes a new key and its file; never touches a file that is there.
@@ -114,46 +94,11 @@ pub fn create(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let mut key = Zeroizing::new([0; 32]);
     random::fill(&mut *key)?;
     let text = Zeroizing::new(format!("{PREFIX}{}\n", STANDARD.encode(*key)));
-    write_new(path, text.as_bytes()).map_err(|source| KeyFileError::Write {
+    secret_file::write_new(path, text.as_bytes()).map_err(|source| KeyFileError::Write {
         path: path.to_owned(),
         source,
     })?;
     Ok(key)
-}
-
-/// Writes a file of mode 0600 that was not there, and makes it and its name durable.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = open_options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn open_options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    // A link could lead to a file whose name others may replace.
-    options.custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0));
-    options
-}
-
-fn check_mode(path: &Path, file: &File) -> io::Result<Result<(), KeyFileError>> {
-    let metadata = file.metadata()?;
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Ok(Err(KeyFileError::TooOpen {
-            path: path.to_owned(),
-            mode,
-        }));
-    }
-    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    Ok(if owner == user {
-        Ok(())
-    } else {
-        Err(KeyFileError::Owner {
-            path: path.to_owned(),
-            owner,
-        })
-    })
 }
 
 /// Why the key is not to be had.
@@ -165,35 +110,14 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
-    /// Others may read it.
-    #[error("the key file `{}` has mode {mode:04o}; others can read it (run `chmod 600` on it, and consider the key known)", path.display())]
-    TooOpen {
-        /// The file.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// Somebody else owns it.
-    #[error("the key file `{}` belongs to user {owner}, not to the server's user", path.display())]
-    Owner {
-        /// The file.
-        path: PathBuf,
-        /// The owner's user id.
-        owner: u32,
-    },
+    /// Others may read it, or nobody can.
+    #[error("{}", .0.of("the key file"))]
+    Unusable(SecretFileError),
     /// Its text is something else.
     #[error("`{}` is not a key file of signet", path.display())]
     NotAKey {
         /// The file.
         path: PathBuf,
-    },
-    /// It cannot be read.
-    #[error("the key file `{}` cannot be read", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
     },
     /// It cannot be written.
     #[error("the key file `{}` cannot be made", path.display())]
@@ -210,7 +134,7 @@ pub enum KeyFileError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     use super::*;
 
@@ -247,12 +171,15 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
             read(&path).unwrap_err(),
-            KeyFileError::TooOpen { mode: 0o640, .. }
+            KeyFileError::Unusable(SecretFileError::TooOpen { mode: 0o640, .. })
         ));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let link = folder.path().join("link.key");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(read(&link).unwrap_err(), KeyFileError::Read { .. }));
+        assert!(matches!(
+            read(&link).unwrap_err(),
+            KeyFileError::Unusable(SecretFileError::Read { .. })
+        ));
         std::fs::write(&path, "signet-barrier-key-1 c2hvcnQ=\n").unwrap();
         assert!(matches!(read(&path).unwrap_err(), KeyFileError::NotAKey { .. }));
     }

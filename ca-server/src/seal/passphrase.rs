@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
@@ -12,10 +12,9 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::key_file::{KeyFileError, read_secret};
 use super::{RootKey, Seal, SealError, SealKind, unwrap_root, wrap_root};
-use crate::config::environment;
 use crate::random;
+use crate::secret_file::{self, SecretFileError};
 
 const KIND: SealKind = SealKind::Passphrase;
 /// RFC 9106, "Parameter Choice", second recommendation: 64 MiB, three passes, here with one lane.
@@ -87,8 +86,8 @@ impl PassphraseSeal {
 
     fn read(&self, prompt: &str) -> Result<Zeroizing<String>, SealError> {
         let text = match &self.source {
-            Source::Credential(name) => credential(name)?,
-            Source::File(path) => read_secret(path).map_err(file_error)?,
+            Source::Credential(name) => secret_file::credential(name).map_err(file_error)?,
+            Source::File(path) => secret_file::read(path).map_err(file_error)?,
             Source::Prompt => ask(prompt)?,
         };
         let passphrase = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
@@ -157,21 +156,6 @@ fn derive(passphrase: &str, salt: &[u8], cost: Cost) -> Result<Zeroizing<[u8; 32
     Ok(key)
 }
 
-/// systemd guards the folder itself, sometimes by an ACL under a file of root's, so owner and mode are its matter.
-fn credential(name: &str) -> Result<Zeroizing<String>, SealError> {
-    let folder = environment("CREDENTIALS_DIRECTORY").ok_or_else(|| {
-        setup(format!(
-            "there is no $CREDENTIALS_DIRECTORY: the unit needs `LoadCredential={name}:/path` or `LoadCredentialEncrypted=`"
-        ))
-    })?;
-    let path = Path::new(&folder).join(name);
-    let mut text = Zeroizing::new(String::with_capacity(8192));
-    File::open(&path)
-        .and_then(|file| file.take(8000).read_to_string(&mut text))
-        .map_err(|error| setup(format!("the credential `{}` cannot be read: {error}", path.display())))?;
-    Ok(text)
-}
-
 /// Asks on the terminal itself, without showing what is typed.
 pub(crate) fn ask(prompt: &str) -> Result<Zeroizing<String>, SealError> {
     let asked = || -> io::Result<Zeroizing<String>> {
@@ -199,18 +183,12 @@ pub(crate) fn ask(prompt: &str) -> Result<Zeroizing<String>, SealError> {
     Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
-fn file_error(error: KeyFileError) -> SealError {
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
+fn file_error(error: SecretFileError) -> SealError {
+    let reason = error.of("the passphrase file");
     match error {
-        KeyFileError::Missing { path } => unavailable(format!("the passphrase file `{}` is missing", path.display())),
-        KeyFileError::TooOpen { path, mode } => setup(format!(
-            "the passphrase file `{}` has mode {mode:04o}; others can read it (run `chmod 600` on it, and consider the passphrase known)",
-            path.display()
-        )),
-        KeyFileError::Owner { path, owner } => setup(format!(
-            "the passphrase file `{}` belongs to user {owner}, not to the server's user",
-            path.display()
-        )),
-        other => setup(crate::command::chain(&other)),
+        SecretFileError::Missing { .. } => unavailable(reason),
+        _ => setup(reason),
     }
 }
 
@@ -225,6 +203,7 @@ fn setup(reason: String) -> SealError {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
     use super::*;
 

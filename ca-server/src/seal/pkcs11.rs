@@ -96,12 +96,13 @@ impl Pkcs11Seal {
     fn error(&self, error: &TokenError) -> SealError {
         let reason = format!("{}: {error}", self.pool.shown());
         match error {
-            TokenError::Away(_) | TokenError::Busy { .. } | TokenError::Slow { .. } => {
-                SealError::Unavailable { kind: KIND, reason }
-            }
-            TokenError::Refused(_) | TokenError::Setup(_) | TokenError::Failed(_) => {
-                SealError::Refused { kind: KIND, reason }
-            }
+            // Asking again with a PIN that was refused would lock the token; nothing else does harm.
+            TokenError::Refused(_) => SealError::Refused { kind: KIND, reason },
+            TokenError::Away(_)
+            | TokenError::Busy { .. }
+            | TokenError::Slow { .. }
+            | TokenError::Setup(_)
+            | TokenError::Failed(_) => SealError::Unavailable { kind: KIND, reason },
         }
     }
 }

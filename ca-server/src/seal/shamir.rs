@@ -423,7 +423,9 @@ pub enum ShareError {
     #[error("there are too few key shares")]
     TooFew,
     /// The shares fit together and open nothing.
-    #[error("these key shares do not open the seal: at least one of them is wrong; all must be given again")]
+    #[error(
+        "these key shares do not open the seal: at least one of them is wrong, or the store was altered; all must be given again"
+    )]
     DoNotOpen,
     /// No randomness.
     #[error(transparent)]

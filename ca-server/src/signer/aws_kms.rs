@@ -59,6 +59,9 @@ struct Reference {
     /// The alias that it was found by.
     #[serde(skip_serializing_if = "Option::is_none")]
     alias: Option<String>,
+    /// The `[[key_holder]]` that a request named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_holder: Option<String>,
 }
 
 impl Reference {
@@ -101,16 +104,29 @@ impl AwsKmsSigner {
         let kms = Kms::new(&config.key, environment, clock.clone()).map_err(|error| unavailable(name, &error))?;
         let asked = kms.clone();
         let found = wait_for(LOOK_LIMIT, async move { look(&asked).await });
-        let (public, key) = found.map_err(|error| unavailable(name, &error))?;
+        let (public, key) = found.map_err(|error| match error {
+            AwsError::Refused(_) | AwsError::Setup(_) => SignError::Unusable {
+                reason: format!("AWS KMS, key {name}: {error}"),
+            },
+            AwsError::Unavailable(_) | AwsError::WrongKey(_) => unavailable(name, &error),
+        })?;
         let reference = Reference {
             public_key: public.line(),
             key,
             region: kms.region().to_owned(),
             alias: bare_key_id(name).is_none().then(|| name.clone()),
+            key_holder: None,
         };
         let signer = Self::new(public, reference, config, environment, clock)?;
         signer.sign(SELF_TEST, AlgorithmSigner::Default)?;
         Ok(signer)
+    }
+
+    /// Has the reference say by which key holder it is found again.
+    #[must_use]
+    pub fn held_by(mut self, key_holder: &str) -> Self {
+        self.reference.key_holder = Some(key_holder.to_owned());
+        self
     }
 
     /// Reads what [`Self::to_reference`] wrote; `config` says how to get there. KMS is asked in the background and need

@@ -29,6 +29,8 @@ pub struct Pkcs11Signer {
     public: SubjectKey,
     token: TokenName,
     key_label: String,
+    /// The `[[key_holder]]` that a request named.
+    key_holder: Option<String>,
     /// `None` when `signet.toml` describes no such token any more.
     pool: Option<Arc<TokenPool>>,
     check: Arc<Mutex<Check>>,
@@ -51,6 +53,8 @@ struct Reference {
     #[serde(skip_serializing_if = "Option::is_none")]
     slot: Option<u64>,
     key_label: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_holder: Option<String>,
 }
 
 /// Where a key is, for people and for comparing.
@@ -91,14 +95,27 @@ impl Pkcs11Signer {
             examine(seat, &label, &key)?;
             Ok(key.public)
         });
-        let public = found.map_err(|error| sign_error(&pool, error))?;
+        let public = found.map_err(|error| match error {
+            TokenError::Setup(reason) => SignError::Unusable {
+                reason: format!("{}: {reason}", pool.shown()),
+            },
+            other => sign_error(&pool, other),
+        })?;
         Ok(Self {
             public,
             token: config.token.token.clone(),
             key_label: config.key_label.clone(),
+            key_holder: None,
             pool: Some(pool),
             check: Arc::new(Mutex::new(Check::Good)),
         })
+    }
+
+    /// Has the reference say by which key holder it is found again.
+    #[must_use]
+    pub fn held_by(mut self, key_holder: &str) -> Self {
+        self.key_holder = Some(key_holder.to_owned());
+        self
     }
 
     /// Reads what [`Self::to_reference`] wrote. The token is asked in the background; it need not be there.
@@ -120,6 +137,7 @@ impl Pkcs11Signer {
             pool: find(&token).map(pkcs11::pool),
             token,
             key_label: reference.key_label,
+            key_holder: reference.key_holder,
             check: Arc::new(Mutex::new(Check::NotYet)),
         };
         signer.look();
@@ -138,6 +156,7 @@ impl Pkcs11Signer {
             token_label,
             slot,
             key_label: self.key_label.clone(),
+            key_holder: self.key_holder.clone(),
         };
         // A struct of texts and numbers always has a JSON form.
         serde_json::to_vec(&reference).unwrap_or_default()
@@ -165,10 +184,15 @@ impl Pkcs11Signer {
     }
 
     fn missing(&self) -> String {
-        format!(
-            "`{}` is on a token that signet.toml does not describe: name it in the mount's `ca_key`",
-            place(&self.token, &self.key_label)
-        )
+        let place = place(&self.token, &self.key_label);
+        match &self.key_holder {
+            Some(holder) => format!(
+                "`{place}` is on a token that signet.toml does not describe any more: [[key_holder]] `{holder}`"
+            ),
+            None => {
+                format!("`{place}` is on a token that signet.toml does not describe: name it in the mount's `ca_key`")
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::sqlite::connect;
+use crate::secret_file;
 
 /// Pages copied in one step. A reader holds nobody up, so this is only about how often it looks around.
 const PAGES: i32 = 1024;
@@ -53,6 +54,7 @@ fn begin(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn copy(from: &Connection, to: &Path) -> rusqlite::Result<()> {
+    secret_file::make_private(to).map_err(|_| rusqlite::Error::InvalidPath(to.to_owned()))?;
     let mut to = Connection::open(to)?;
     {
         let backup = Backup::new(from, &mut to)?;

@@ -71,6 +71,8 @@ impl Store for SqliteStore {
 pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // No URI file names: a `?` in a path is then just a character.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // SQLite gives the log beside it the file's own mode. What cannot be made it will tell itself.
+    crate::secret_file::make_private(path).ok();
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -25,7 +25,7 @@ fn the_root_key_opens_under_the_key_that_wrapped_it_and_no_other() {
             ] {
                 let missing = seal(hsm, label, mechanism, false).wrap(&root).unwrap_err();
                 assert!(
-                    matches!(&missing, SealError::Refused { reason, .. } if reason.contains("`create = true` makes one")),
+                    matches!(&missing, SealError::Unavailable { reason, .. } if reason.contains("`create = true` makes one")),
                     "{missing}"
                 );
                 let first = seal(hsm, label, mechanism, true);

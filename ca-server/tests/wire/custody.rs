@@ -8,19 +8,22 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use signet_ca::clock::Clock;
 use signet_ca::config::{Config, SealConfig, SealSettings};
 use signet_ca::foundation::Foundation;
+use signet_ca::http::table::{Endpoint, ROUTES};
 use signet_ca::http::{PeerAddress, node_router};
 use signet_ca::node::Node;
+use signet_ca::store::{Change, Table};
 use signet_core::policy_set::PolicySet;
 use signet_core::time::UnixTime;
 use tower::ServiceExt as _;
 
 use crate::desk::Desk;
+use crate::guards::path_of;
 
 const OPERATOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 66);
@@ -32,14 +35,22 @@ struct Server {
 
 struct Answer {
     status: StatusCode,
+    headers: HeaderMap,
+    text: String,
     body: Value,
 }
 
 impl Server {
     fn start(folder: &Path, current: SealSettings, previous: Option<SealSettings>) -> Self {
+        Self::configured(folder, SealConfig { current, previous }, |config| {
+            config.limits.login_rate_per_minute = 1_000_000;
+        })
+    }
+
+    fn configured(folder: &Path, seal: SealConfig, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::dev("127.0.0.1:0".parse().unwrap(), folder.join("data"), None);
-        config.seal = SealConfig { current, previous };
-        config.limits.login_rate_per_minute = 1_000_000;
+        config.seal = seal;
+        change(&mut config);
         let clock = Clock::fixed(UnixTime::from_secs(1_795_000_000));
         // In a thread of its own: opening may bring its own runtime.
         let start = move || Node::start(Foundation::lay(config, PolicySet::empty(), clock).unwrap()).unwrap();
@@ -62,10 +73,12 @@ impl Server {
         let mut request = request.body(Body::from(body)).unwrap();
         request.extensions_mut().insert(PeerAddress(IpAddr::V4(from)));
         let response = self.router.clone().oneshot(request).await.unwrap();
-        let status = response.status();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
         Answer {
-            status,
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         }
     }
@@ -274,7 +287,7 @@ async fn shares_of_another_server_are_refused_and_count_for_nothing() {
 }
 
 #[tokio::test]
-async fn cve_2025_4656_a_thousand_anonymous_starts_and_cancels_do_not_stop_an_operator() {
+async fn cve_2025_4656_cve_2025_52894_cve_2026_5807_a_thousand_anonymous_starts_and_cancels_do_not_stop_an_operator() {
     let folder = tempfile::tempdir().unwrap();
     let (server, keys, root) = open_shamir(folder.path()).await;
     let flood = async |times: usize| {
@@ -632,7 +645,8 @@ async fn a_server_that_founded_itself_gets_recovery_keys_from_whom_a_policy_perm
     );
     let token = desk.plain_token().await;
     assert_eq!(desk.ask("PUT", line, Some(&token), begin).await.status, 403);
-    let keys = texts(&desk.root("PUT", line, begin).await.json()["keys_base64"]);
+    let first = r#"{"secret_shares":3,"secret_threshold":2}"#;
+    let keys = texts(&desk.root("PUT", line, first).await.json()["keys_base64"]);
     assert_eq!(keys.len(), 3);
     let status = desk.ask("GET", "sys/seal-status", None, "").await.json();
     assert_eq!(status["n"], 3);
@@ -699,4 +713,188 @@ async fn shares_and_root_token_go_out_encrypted_to_their_holders() {
     let root = opened(&holders[2], &text(&made["root_token"]));
     let mounts = server.send(OPERATOR, &root, ("GET", "sys/mounts"), &Value::Null).await;
     assert!(mounts.status.is_success());
+}
+
+#[tokio::test]
+async fn cve_2024_1052_cve_2024_12289_a_closed_server_answers_nothing_but_about_its_seal() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), SealSettings::Shamir, None);
+    let mut root = String::new();
+    for code in ["not-initialized", "sealed"] {
+        for route in ROUTES {
+            let (path, method) = (path_of(route), route.op.method());
+            for token in ["", "hvs.aaaaaaaaaaaaaaaaaaaaaaaaaaaa", &root] {
+                let answer = server.send(OPERATOR, token, (method, &path), &json!({})).await;
+                if matches!(route.endpoint, Endpoint::Node(_)) {
+                    // Each by its own rules; none takes a step without what it asks for.
+                    assert_ne!(answer.status.as_u16(), 500, "{method} {path}");
+                } else {
+                    assert_eq!(answer.status.as_u16(), 503, "{method} {path}: {}", answer.text);
+                    let told = answer.body["code"].as_str();
+                    assert_eq!(told, (method != "HEAD").then_some(code), "{method} {path}");
+                }
+            }
+        }
+        if root.is_empty() {
+            let begin = json!({"secret_shares": 3, "secret_threshold": 2});
+            root = text(&server.put("sys/init", begin).await.ok()["root_token"]);
+        }
+    }
+    assert_eq!(server.get("sys/seal-status").await.ok()["progress"], 0);
+}
+
+#[tokio::test]
+async fn rubbish_from_an_operators_own_address_does_not_stop_their_shares() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, keys, root) = open_shamir(folder.path()).await;
+    server
+        .send(OPERATOR, &root, ("PUT", "sys/seal"), &Value::Null)
+        .await
+        .ok();
+    drop(server);
+    let seal = SealConfig {
+        current: SealSettings::Shamir,
+        previous: None,
+    };
+    let server = Server::configured(folder.path(), seal, |_| {});
+    let mut refused = 0;
+    for turn in 0..1000 {
+        let rubbish = [json!({"key": "00"}), json!({"key": "hvs.x"}), json!({})];
+        let answer = server.put("sys/unseal", rubbish[turn % 3].clone()).await;
+        refused += usize::from(answer.status == StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert!(refused > 600, "whoever guesses is slowed down: {refused}");
+    assert_eq!(
+        server.get("sys/health?key=x").await.status,
+        503,
+        "and 429 means standby"
+    );
+    assert_eq!(server.unsealed_with(&keys[1..]).await.ok()["sealed"], false);
+}
+
+#[tokio::test]
+async fn a_health_code_without_a_body_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), SealSettings::Shamir, None);
+    for code in ["204", "304"] {
+        let answer = server.get(&format!("sys/health?uninitcode={code}")).await;
+        assert_eq!((answer.status.as_str(), answer.text.as_str()), (code, ""));
+        assert!(!answer.headers.contains_key("content-type"), "{:?}", answer.headers);
+    }
+}
+
+#[tokio::test]
+async fn the_first_recovery_keys_count_when_they_are_proved_if_that_was_asked_for() {
+    let desk = Desk::new();
+    let begin = json!({"secret_shares": 2, "secret_threshold": 2, "require_verification": true});
+    let init = "sys/rekey-recovery-key/init";
+    let made = desk.root("PUT", init, &begin.to_string()).await.json();
+    assert_eq!(
+        (&made["complete"], &made["verification_required"]),
+        (&json!(true), &json!(true))
+    );
+    let (keys, nonce) = (texts(&made["keys_base64"]), text(&made["verification_nonce"]));
+    let attempt = desk.root("PUT", "sys/generate-root/attempt", "{}").await;
+    assert_eq!(attempt.code(), "no-recovery-keys", "{}", attempt.text);
+    for (key, complete) in [(&keys[0], false), (&keys[1], true)] {
+        let body = json!({"key": key, "nonce": nonce}).to_string();
+        let answer = desk.root("PUT", "sys/rekey-recovery-key/verify", &body).await;
+        assert_eq!(answer.json()["complete"], complete, "{}", answer.text);
+    }
+    assert!(
+        desk.root("PUT", "sys/generate-root/attempt", "{}")
+            .await
+            .status
+            .is_success()
+    );
+}
+
+#[tokio::test]
+async fn a_root_generation_ends_with_the_shares_that_it_waits_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, keys, root) = open_shamir(folder.path()).await;
+    let attempt = ("PUT", "sys/generate-root/attempt");
+    server.send(OPERATOR, &root, attempt, &json!({})).await.ok();
+    let begin = json!({"secret_shares": 3, "secret_threshold": 2});
+    let started = server.send(OPERATOR, &root, ("PUT", "sys/rekey/init"), &begin).await;
+    let nonce = text(&started.ok()["nonce"]);
+    let mut new = Vec::new();
+    for key in &keys[..2] {
+        let answer = server
+            .put("sys/rekey/update", json!({"key": key, "nonce": nonce}))
+            .await
+            .ok();
+        if answer["complete"] == true {
+            new = texts(&answer["keys_base64"]);
+        }
+    }
+    assert_eq!(server.get("sys/generate-root/attempt").await.ok()["started"], false);
+    let another = server
+        .put("sys/generate-root/attempt", json!({"key": new[0]}))
+        .await
+        .ok();
+    assert_eq!(another["started"], true, "and another begins with the new ones");
+}
+
+#[tokio::test]
+async fn a_rekey_is_cancelled_after_a_restart_by_the_nonce_that_was_printed_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, keys, root) = open_shamir(folder.path()).await;
+    let begin = json!({"secret_shares": 3, "secret_threshold": 3, "require_verification": true});
+    let started = server.send(OPERATOR, &root, ("PUT", "sys/rekey/init"), &begin).await;
+    let nonce = text(&started.ok()["nonce"]);
+    for key in &keys[..2] {
+        let body = json!({"key": key, "nonce": nonce});
+        server.put("sys/rekey/update", body).await.ok();
+    }
+    drop(server);
+    let server = Server::start(folder.path(), SealSettings::Shamir, None);
+    server.unsealed_with(&keys[..2]).await.ok();
+    let end = json!({"key": keys[2], "nonce": nonce});
+    let line = ("DELETE", "sys/rekey/init");
+    assert_eq!(server.send(OPERATOR, "", line, &end).await.status, 204);
+    assert_eq!(server.get("sys/rekey/init").await.ok()["started"], false);
+}
+
+#[tokio::test]
+async fn a_seal_from_before_a_rekey_that_is_put_back_opens_nothing_and_is_called_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, keys, root) = open_shamir(folder.path()).await;
+    let store = Arc::clone(&server.node.foundation().store);
+    let settings = store.scan(Table::Settings).unwrap();
+    let (name, old) = settings.into_iter().find(|(name, _)| name == "seal").unwrap();
+    let begin = json!({"secret_shares": 3, "secret_threshold": 2});
+    let started = server.send(OPERATOR, &root, ("PUT", "sys/rekey/init"), &begin).await;
+    let nonce = text(&started.ok()["nonce"]);
+    for key in &keys[..2] {
+        let body = json!({"key": key, "nonce": nonce});
+        server.put("sys/rekey/update", body).await.ok();
+    }
+    store
+        .apply(vec![Change::Put(Table::Settings, name, old)])
+        .durable()
+        .await
+        .unwrap();
+    drop((server, store));
+    let server = Server::start(folder.path(), SealSettings::Shamir, None);
+    server.unsealed_with(&keys[..2]).await.refused(503, "store-damaged");
+    assert_eq!(server.get("sys/health").await.status, 503);
+}
+
+#[tokio::test]
+async fn cve_2025_6203_deep_and_long_bodies_about_the_seal_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, ..) = open_shamir(folder.path()).await;
+    let deep = serde_json::from_str(&format!("{}1{}", "{\"a\":".repeat(100), "}".repeat(100))).unwrap();
+    let long = json!({"key": "A".repeat(70_000)});
+    for path in ["sys/unseal", "sys/init", "sys/rekey/update", "sys/generate-root/update"] {
+        server
+            .put(path, Value::clone(&deep))
+            .await
+            .refused(400, "json-too-deep");
+        assert_eq!(
+            server.put(path, long.clone()).await.status,
+            StatusCode::PAYLOAD_TOO_LARGE
+        );
+    }
 }

@@ -10,9 +10,11 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use signet_ca::authority::Authority;
 use signet_ca::clock::Clock;
 use signet_ca::dev::{Dev, DevOptions, open};
 use signet_ca::http::{PeerAddress, router};
+use signet_ca::ledger::Reader;
 use signet_core::policy_set::PolicySet;
 use signet_core::time::UnixTime;
 use tower::ServiceExt as _;
@@ -175,6 +177,16 @@ impl Desk {
         }
         bytes
     }
+}
+
+/// All records of a kind.
+pub(crate) fn records(authority: &Authority, kind: &str) -> Vec<Value> {
+    let reader = Reader::open(&authority.config.data.join("ledger.db")).unwrap();
+    let records = reader.after(0, 100_000).unwrap();
+    let records = records
+        .into_iter()
+        .map(|(_, line)| serde_json::from_str::<Value>(&line).unwrap());
+    records.filter(|record| record["event"] == kind).collect()
 }
 
 /// Whether `text` occurs in `bytes`.

@@ -1,11 +1,12 @@
 //! The guard matrix: every row of the route table × who asks.
 
 use http::StatusCode;
-use signet_ca::http::table::{Endpoint, Op, Open, Place, ROUTES, Route};
+use signet_ca::http::table::{Endpoint, Keyholder, Op, Open, Place, ROUTES, Route};
+use signet_ca::node::Target;
 
 use crate::desk::{Desk, MOUNT, ROOT};
 
-fn path_of(route: &Route) -> String {
+pub(crate) fn path_of(route: &Route) -> String {
     let filled = match route.pattern.split_once([':', '*']) {
         None => route.pattern.to_owned(),
         Some((before, capture)) => {
@@ -32,6 +33,23 @@ async fn without_a_token_only_open_routes_answer() {
         match route.endpoint {
             Endpoint::Open(_) | Endpoint::Node(_) => {
                 assert_ne!(answer.status, StatusCode::FORBIDDEN, "{method} {path}: {}", answer.text);
+            }
+            // Nobody has recovery keys here, so only a token could let anybody begin or end anything.
+            Endpoint::Keyholder(
+                Keyholder::RekeyStart(Target::Recovery)
+                | Keyholder::RekeyCancel(Target::Recovery)
+                | Keyholder::VerifyReset(Target::Recovery)
+                | Keyholder::RootCancel,
+            ) => {
+                for (token, code) in [(None, "token-missing"), (Some("hvs.x"), "token-invalid")] {
+                    let body = r#"{"secret_shares":1,"secret_threshold":1,"nonce":"x"}"#;
+                    let answer = desk.ask(method, &path, token, body).await;
+                    assert_eq!(
+                        (answer.status, answer.code().as_str()),
+                        (StatusCode::FORBIDDEN, code),
+                        "{method} {path}"
+                    );
+                }
             }
             // `custody.rs` asks these with shares.
             Endpoint::Keyholder(_) => assert!(

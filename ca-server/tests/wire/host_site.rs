@@ -13,7 +13,6 @@ use signet_ca::authority::Authority;
 use signet_ca::clock::Clock;
 use signet_ca::config::Config;
 use signet_ca::http::{PeerAddress, router};
-use signet_ca::ledger::Reader;
 use signet_core::enrollment::{
     ENROLL_NAMESPACE, HostReport, RENEW_NAMESPACE, REPORT_NAMESPACE, enroll_message, renew_message, report_message,
 };
@@ -24,7 +23,7 @@ use ssh_key::private::Ed25519Keypair;
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use tower::ServiceExt as _;
 
-use crate::desk::{Answer, ROOT};
+use crate::desk::{Answer, ROOT, records};
 use crate::signer::RegionKey;
 
 pub(crate) const HERE: &str = "https://ca.example.com:8200";
@@ -317,12 +316,7 @@ impl Site {
 
     /// All records of a kind.
     pub(crate) fn records(&self, kind: &str) -> Vec<Value> {
-        let reader = Reader::open(&self.authority.config.data.join("ledger.db")).unwrap();
-        let records = reader.after(0, 100_000).unwrap();
-        let records = records
-            .into_iter()
-            .map(|(_, line)| serde_json::from_str::<Value>(&line).unwrap());
-        records.filter(|record| record["event"] == kind).collect()
+        records(&self.authority, kind)
     }
 
     /// The reason of the newest refusal.

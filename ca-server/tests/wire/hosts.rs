@@ -53,6 +53,51 @@ async fn an_instance_gets_its_names_from_policy_and_renews_by_its_key_alone() {
 }
 
 #[tokio::test]
+async fn the_host_ca_key_of_an_answer_is_the_one_that_signed() {
+    let site = Site::new().await;
+    let host = Host::new(1);
+    let signed_with = |data: &Value| {
+        let certificate = Certificate::from_openssh(data["signed_key"].as_str().unwrap()).unwrap();
+        let key = ssh_key::PublicKey::from(certificate.signature_key().clone());
+        key.to_openssh().unwrap().trim().to_owned()
+    };
+    let answer = site.enroll_instance(&host, ONE, "10.1.2.3").await.json();
+    let first = answer["data"]["host_ca_key"].as_str().unwrap().to_owned();
+    assert_eq!(signed_with(&answer["data"]), first);
+    // Another issuer, which the role names while it is not the default yet, and which is promoted then.
+    let made = site
+        .root(
+            "POST",
+            "ssh-host-signer/issuers/import/next",
+            json!({"key_type": "ed25519"}),
+        )
+        .await;
+    assert!(made.status.is_success(), "{}", made.text);
+    site.set_policies(|files| {
+        let role = files.get_mut("roles/hosts.toml").unwrap();
+        role.push_str("issuer_ref = \"next\"\n");
+    });
+    let named = site.renew(&host, ONE_NAME).await.json();
+    let second = named["data"]["host_ca_key"].as_str().unwrap().to_owned();
+    assert_ne!(second, first);
+    assert_eq!(signed_with(&named["data"]), second);
+    site.set_policies(|_| {});
+    let back = site.renew(&host, ONE_NAME).await.json();
+    assert_eq!(back["data"]["host_ca_key"], first.as_str());
+    let promoted = site
+        .root(
+            "POST",
+            "ssh-host-signer/config/issuers",
+            json!({"default": "next", "force": true}),
+        )
+        .await;
+    assert!(promoted.status.is_success(), "{}", promoted.text);
+    let after = site.renew(&host, ONE_NAME).await.json();
+    assert_eq!(after["data"]["host_ca_key"], second.as_str());
+    assert_eq!(signed_with(&after["data"]), second);
+}
+
+#[tokio::test]
 async fn cve_2026_39388_a_pinned_instance_is_not_taken_over_by_its_document() {
     let site = Site::new().await;
     let (host, thief) = (Host::new(1), Host::new(2));

@@ -8,7 +8,7 @@ use signet_core::subject_key::SubjectKey;
 use signet_core::time::UnixTime;
 use ssh_key::{Certificate, HashAlg};
 
-use crate::desk::{Answer, Desk, KEY, MOUNT, ROOT, SLIDE_ROLE};
+use crate::desk::{Answer, Desk, KEY, MOUNT, ROOT, SLIDE_ROLE, records};
 
 const START: u64 = 1_795_000_000;
 const DAY: u64 = 86_400;
@@ -113,13 +113,6 @@ async fn mistakes_with_issuers_have_openbao_s_words() {
             "unable to find issuer for reference: no",
         ),
         (
-            "DELETE",
-            "issuer/no",
-            "",
-            "issuer-invalid",
-            "unable to find issuer for reference: no",
-        ),
-        (
             "POST",
             "issuers/import/next",
             r#"{"key_type":"ed25519"}"#,
@@ -132,6 +125,27 @@ async fn mistakes_with_issuers_have_openbao_s_words() {
             r#"{"key_type":"ed25519"}"#,
             "issuer-invalid",
             "issuer name 'default' is reserved",
+        ),
+        (
+            "POST",
+            "issuers/import/DeFault",
+            r#"{"key_type":"ed25519"}"#,
+            "issuer-invalid",
+            "issuer name 'default' is reserved",
+        ),
+        (
+            "POST",
+            "issuers/import/a@b",
+            r#"{"key_type":"ed25519"}"#,
+            "issuer-invalid",
+            "an issuer's name has letters",
+        ),
+        (
+            "POST",
+            "issuer/next",
+            "{}",
+            "field-missing",
+            "expected non-empty issuer name",
         ),
         (
             "POST",
@@ -197,6 +211,12 @@ async fn mistakes_with_issuers_have_openbao_s_words() {
             answer.text
         );
     }
+    let absent = desk.root("DELETE", &format!("{MOUNT}/issuer/no"), "").await;
+    assert_eq!(
+        absent.status,
+        StatusCode::NO_CONTENT,
+        "a repeated request does not fail"
+    );
     let deleted = desk.root("DELETE", &format!("{MOUNT}/issuer/default"), "").await;
     assert_eq!(deleted.code(), "rotation-unsafe");
 }
@@ -393,4 +413,134 @@ async fn the_trust_bundle_has_all_trusted_keys() {
     desk.clock.advance(60);
     rotate(&desk, json!({"step": "remove"})).await;
     assert_eq!(keys(&desk).await, 1);
+}
+
+/// A key file by the real ssh-keygen, with what encrypts it; the line of its public half.
+fn key_file(folder: &std::path::Path, name: &str, passphrase: &str) -> (String, String) {
+    let path = folder.join(name);
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-a", "4", "-C", "", "-N", passphrase, "-f"])
+        .arg(&path)
+        .output()
+        .expect("ssh-keygen is missing: apt-get install openssh-client");
+    assert!(made.status.success(), "{made:?}");
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    (read(&path), read(&path.with_extension("pub")).trim().to_owned())
+}
+
+#[tokio::test]
+async fn an_encrypted_ca_key_is_imported_by_its_passphrase_and_nothing_tells_of_it() {
+    const PASSPHRASE: &str = "canary-of-the-passphrase";
+    let folder = tempfile::tempdir().unwrap();
+    let (private, public) = key_file(folder.path(), "ca", PASSPHRASE);
+    let (plain, plain_public) = key_file(folder.path(), "plain", "");
+    let desk = Desk::with_role(&[]).await;
+    let ask = async |fields: Value| import(&desk, "", &fields.to_string()).await;
+    for (fields, code) in [
+        (json!({"private_key": private}), "ca-key-passphrase"),
+        (
+            json!({"private_key": private, "private_key_passphrase": "wrong"}),
+            "ca-key-passphrase",
+        ),
+        (
+            json!({"private_key": plain, "private_key_passphrase": PASSPHRASE}),
+            "ca-key-invalid",
+        ),
+        (json!({"private_key_passphrase": PASSPHRASE}), "ca-key-invalid"),
+        (
+            json!({"private_key": private, "private_key_passphrase": PASSPHRASE, "public_key": plain_public}),
+            "ca-key-mismatch",
+        ),
+        (
+            json!({"private_key": private.split_at(200).0, "private_key_passphrase": PASSPHRASE}),
+            "ca-key-invalid",
+        ),
+        (json!({"key_holder": "hsm", "key_label": "x"}), "key-holder-unknown"),
+        (
+            json!({"key_holder": "hsm", "key_label": "x", "private_key": plain}),
+            "ca-key-invalid",
+        ),
+    ] {
+        let answer = ask(fields).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::BAD_REQUEST, code),
+            "{}",
+            answer.text
+        );
+        assert!(!answer.text.contains(PASSPHRASE), "{}", answer.text);
+        assert!(
+            answer.json()["hint"].as_str().is_none_or(|hint| !hint.is_empty()),
+            "{}",
+            answer.text
+        );
+    }
+    let made = ask(json!({"private_key": private, "private_key_passphrase": PASSPHRASE})).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.text);
+    assert_eq!(made.json()["data"]["public_key"].as_str().unwrap().trim(), public);
+    let alone = rotate(&desk, json!({"step": "stage", "private_key": plain})).await;
+    assert_eq!(alone.status, StatusCode::OK, "{}", alone.text);
+    let issuers = alone.json()["data"]["issuers"].clone();
+    assert_eq!(issuers[2]["public_key"].as_str().unwrap().trim(), plain_public);
+    assert_eq!(issuers[2]["state"], "staged");
+}
+
+#[tokio::test]
+async fn of_two_that_begin_a_rotation_at_the_same_moment_one_does() {
+    let desk = Desk::with_role(&[]).await;
+    let stage = async || rotate(&desk, json!({"step": "stage", "key_type": "ed25519"})).await;
+    let (one, other) = tokio::join!(stage(), stage());
+    let mut outcomes = [one, other].map(|answer| (answer.status, answer.code()));
+    outcomes.sort_by_key(|(status, _)| *status);
+    assert_eq!(
+        outcomes,
+        [
+            (StatusCode::OK, String::new()),
+            (StatusCode::BAD_REQUEST, "rotation-step".to_owned())
+        ]
+    );
+    assert_eq!(states(&desk).await, ["default", "staged"]);
+}
+
+#[tokio::test]
+async fn no_certificate_leaves_under_a_key_that_is_removed_at_the_same_moment() {
+    let desk = Desk::with_role(&[]).await;
+    let (mut signed, mut removed) = (0, 0);
+    for round in 0..40 {
+        let name = format!("next-{round}");
+        import(&desk, &format!("/{name}"), r#"{"key_type":"ed25519"}"#).await;
+        let role =
+            format!(r#"{{"key_type":"ca","allow_user_certificates":true,"allowed_users":"*","issuer_ref":"{name}"}}"#);
+        let sign = async {
+            desk.root("POST", &format!("{MOUNT}/roles/racing"), &role).await;
+            let body = json!({"public_key": KEY, "valid_principals": "ubuntu"}).to_string();
+            desk.root("POST", &format!("{MOUNT}/sign/racing"), &body).await.status
+        };
+        let delete = async {
+            // Later and later into the other's way.
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            desk.root("DELETE", &format!("{MOUNT}/issuer/{name}"), "").await.status
+        };
+        let outcome = tokio::join!(sign, delete);
+        assert_ne!(outcome, (StatusCode::OK, StatusCode::NO_CONTENT), "round {round}");
+        signed += usize::from(outcome.0 == StatusCode::OK);
+        removed += usize::from(outcome.1 == StatusCode::NO_CONTENT);
+    }
+    assert!(signed + removed > 0, "one of both goes through");
+}
+
+#[tokio::test]
+async fn of_many_that_promote_at_the_same_moment_one_is_on_record() {
+    let desk = Desk::with_role(&[]).await;
+    for step in ["stage", "publish"] {
+        rotate(&desk, json!({"step": step, "key_type": "ed25519"})).await;
+    }
+    let promote = async || rotate(&desk, json!({"step": "promote", "force": true})).await.status;
+    let outcomes = tokio::join!(promote(), promote(), promote(), promote());
+    let outcomes: [StatusCode; 4] = outcomes.into();
+    let done = outcomes.iter().filter(|status| **status == StatusCode::OK).count();
+    assert_eq!(done, 1, "{outcomes:?}");
+    assert_eq!(records(&desk.dev.authority, "ca-promote").len(), 1);
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::identity::Identity;
 
-const FAILURE: u8 = 5;
+pub(crate) const FAILURE: u8 = 5;
 const SUCCESS: u8 = 6;
-const REQUEST_IDENTITIES: u8 = 11;
-const IDENTITIES_ANSWER: u8 = 12;
-const SIGN_REQUEST: u8 = 13;
-const SIGN_RESPONSE: u8 = 14;
+pub(crate) const REQUEST_IDENTITIES: u8 = 11;
+pub(crate) const IDENTITIES_ANSWER: u8 = 12;
+pub(crate) const SIGN_REQUEST: u8 = 13;
+pub(crate) const SIGN_RESPONSE: u8 = 14;
 const EXTENSION: u8 = 27;
 
 /// What one connection has told about itself.
@@ -83,12 +83,14 @@ fn bind(body: &[u8], session: &mut Session) -> Option<Vec<u8>> {
     Some(vec![SUCCESS])
 }
 
-fn push_string(to: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends a string of the protocol: its length in four bytes, then itself (RFC 4251, "Data Type Representations").
+pub(crate) fn push_string(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
     to.extend(bytes);
 }
 
-fn take_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Takes a string off the front.
+pub(crate) fn take_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }

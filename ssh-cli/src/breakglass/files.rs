@@ -8,6 +8,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use crate::report::{Exit, Failure};
+use crate::secret_file::{self, SecretFileError, TOO_OPEN_HINT};
 
 /// No file of the ceremony is longer.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -99,15 +100,8 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
         std::io::Read::read_to_string(&mut std::io::Read::take(file, FILE_BYTES_MAX), &mut text)?;
         Ok(text)
     };
-    let text = read().map_err(|error: std::io::Error| {
-        Failure::new(Exit::Failed, format!("`{}` cannot be read", path.display()))
-            .cause(error.to_string())
-            .hint("check the path")
-    })?;
-    if text.trim().is_empty() {
-        return Err(Failure::new(Exit::Failed, format!("`{}` is empty", path.display())).hint("check the path"));
-    }
-    Ok(text)
+    let text = read().map_err(|error: std::io::Error| unreadable(path, &error))?;
+    not_empty(path, text)
 }
 
 /// Reads a file that holds a secret.
@@ -115,13 +109,24 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
 /// # Errors
 /// As [`read`], and when others may read it too.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let text = read(path)?;
-    let seen = std::fs::metadata(path).map_err(|error| unusable(path, &error))?;
-    if seen.is_file() && seen.mode() & 0o077 != 0 {
-        return Err(
-            Failure::new(Exit::Refused, format!("`{}` can be read by others", path.display()))
-                .hint("`chmod 600` it, and think about who has read it already"),
-        );
+    let text = secret_file::read(path, FILE_BYTES_MAX).map_err(|error| match error {
+        SecretFileError::Io(error) => unreadable(path, &error),
+        SecretFileError::TooOpen { .. } => {
+            Failure::new(Exit::Refused, format!("`{}` can be read by others", path.display())).hint(TOO_OPEN_HINT)
+        }
+    })?;
+    not_empty(path, text)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("`{}` cannot be read", path.display()))
+        .cause(error.to_string())
+        .hint("check the path")
+}
+
+fn not_empty(path: &Path, text: Zeroizing<String>) -> Result<Zeroizing<String>, Failure> {
+    if text.trim().is_empty() {
+        return Err(Failure::new(Exit::Failed, format!("`{}` is empty", path.display())).hint("check the path"));
     }
     Ok(text)
 }

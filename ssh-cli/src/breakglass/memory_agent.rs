@@ -9,14 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ed25519_dalek::Signer as _;
 use ssh_key::{PrivateKey, Signature};
 
+use crate::agent::protocol::{
+    FAILURE, IDENTITIES_ANSWER, REQUEST_IDENTITIES, SIGN_REQUEST, SIGN_RESPONSE, push_string, take_string,
+};
 use crate::agent::socket::{is_own, listen, spawn};
 use crate::frame;
-
-const FAILURE: u8 = 5;
-const REQUEST_IDENTITIES: u8 = 11;
-const IDENTITIES_ANSWER: u8 = 12;
-const SIGN_REQUEST: u8 = 13;
-const SIGN_RESPONSE: u8 = 14;
 
 /// The socket and what stands behind it.
 #[derive(Debug)]
@@ -102,14 +99,4 @@ fn answer(request: &[u8], key: &PrivateKey) -> Option<Vec<u8>> {
 fn is_certificate_of(blob: &[u8], key: &PrivateKey) -> bool {
     ssh_key::Certificate::from_bytes(blob)
         .is_ok_and(|certificate| certificate.public_key() == key.public_key().key_data())
-}
-
-fn push_string(to: &mut Vec<u8>, bytes: &[u8]) {
-    to.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
-    to.extend(bytes);
-}
-
-fn take_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }

@@ -10,7 +10,6 @@ use ssh_key::PrivateKey;
 use super::passphrase::Passphrase;
 use super::share::{self, Share, ShareError};
 use super::{files, key_file, page};
-use crate::agent::server::keep_memory_private;
 use crate::report::{Exit, Failure, remark};
 use crate::terminal;
 
@@ -35,7 +34,6 @@ impl UnlockArgs {
     /// # Errors
     /// [`Failure`]
     pub fn open(&self, path: &Path) -> Result<PrivateKey, Failure> {
-        keep_memory_private();
         let key = key_file::read(path)?;
         if !key.is_encrypted() {
             return Ok(key);

@@ -1,5 +1,6 @@
 //! `signet ca`: the CA keys of a mount, and changing them without failing a login.
 
+mod import;
 pub mod rotate;
 pub mod status;
 

@@ -8,7 +8,7 @@ pub mod sync;
 pub mod undo;
 pub mod why;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::config::Environment;
 use crate::report::Failure;
@@ -30,6 +30,17 @@ pub enum HostCommand {
     Scan(scan::ScanArgs),
     /// Take back what bake did
     Undo(undo::UndoArgs),
+}
+
+/// Flags of the verbs that write what sshd reads.
+#[derive(Debug, Args)]
+pub struct Writing {
+    /// Process of an sshd that is to read its configuration again, where systemd does not run
+    #[arg(long)]
+    pub sshd_pid: Option<u32>,
+    /// For tests: end as by a power cut after so many steps of writing
+    #[arg(long, hide = true)]
+    pub stop_after: Option<u32>,
 }
 
 /// Runs the verb.

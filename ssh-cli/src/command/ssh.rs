@@ -14,7 +14,6 @@ use crate::agent::client::ask;
 use crate::agent::control::{Answer, CertificateRequest, Handle, Question};
 use crate::agent::obtain::{ObtainError, obtain, write_known_hosts};
 use crate::agent::runtime_dir::RuntimeDir;
-use crate::agent::server;
 use crate::agent::socket::AgentSocket;
 use crate::cli::connect::{ConnectArgs, required_token};
 use crate::cli::value;
@@ -145,7 +144,6 @@ fn run_alone(
     dir: &RuntimeDir,
     destination: &Destination,
 ) -> Result<u8, Failure> {
-    server::keep_memory_private();
     let folder = dir.private_folder()?;
     let vault = Vault::new(request.endpoint.clone(), Some(token))?;
     let (identity, warnings) = obtain(&vault, request, &Clock::system())?;

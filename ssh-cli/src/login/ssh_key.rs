@@ -7,12 +7,14 @@ use signet_core::sshsig::{HashAlgorithm, LOGIN_NAMESPACE, LoginAddress, SshSigna
 use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey};
 
 use super::{Login, LoginError, from_envelope};
-use crate::terminal;
 use crate::user_agent::{AgentKey, UserAgent};
 use crate::vault::{Vault, VaultError, Verb};
+use crate::{secret_file, terminal};
 
 /// An ssh-agent with more keys than this is told to choose.
 const AGENT_KEYS_MAX: usize = 16;
+/// No private key is longer.
+const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Where the key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +159,8 @@ fn is_refusal(error: &VaultError) -> bool {
 }
 
 fn read_key(path: &Path, interactive: bool) -> Result<PrivateKey, LoginError> {
-    let key = PrivateKey::read_openssh_file(path).map_err(|error| key_file(path, error))?;
+    let text = secret_file::read(path, KEY_FILE_BYTES_MAX).map_err(|error| key_file(path, error))?;
+    let key = PrivateKey::from_openssh(&*text).map_err(|error| key_file(path, error))?;
     if !key.is_encrypted() {
         return Ok(key);
     }

@@ -87,6 +87,9 @@ codes! {
     CaKeyInvalid = "ca-key-invalid",
     CaKeyMismatch = "ca-key-mismatch",
     CaKeyExists = "ca-key-exists",
+    CaKeyPassphrase = "ca-key-passphrase",
+    CaKeyUnusable = "ca-key-unusable",
+    KeyHolderUnknown = "key-holder-unknown",
     IssuerInvalid = "issuer-invalid",
     RotationStep = "rotation-step",
     RotationUnsafe = "rotation-unsafe",
@@ -109,6 +112,7 @@ codes! {
     Sealed = "sealed",
     NotInitialized = "not-initialized",
     SealUnavailable = "seal-unavailable",
+    StoreDamaged = "store-damaged",
     ShareInvalid = "share-invalid",
     ShareNumbersInvalid = "share-numbers-invalid",
     ShareDuplicate = "share-duplicate",
@@ -132,6 +136,7 @@ codes! {
 impl ServerCode {
     /// The exit code that a refusal with this code ends in.
     #[must_use]
+    #[allow(clippy::too_many_lines, reason = "one line a code, and nothing else")]
     pub const fn exit(self) -> Exit {
         match self {
             Self::TokenMissing | Self::TokenInvalid | Self::TokenEnds => Exit::LogIn,
@@ -146,6 +151,7 @@ impl ServerCode {
             | Self::SealUnavailable => Exit::Later,
             Self::Internal
             | Self::NotInitialized
+            | Self::StoreDamaged
             | Self::CaKeyMissing
             | Self::NoSuchMount
             | Self::NoSuchPath
@@ -199,6 +205,9 @@ impl ServerCode {
             | Self::CaKeyInvalid
             | Self::CaKeyMismatch
             | Self::CaKeyExists
+            | Self::CaKeyPassphrase
+            | Self::CaKeyUnusable
+            | Self::KeyHolderUnknown
             | Self::IssuerInvalid
             | Self::RotationStep
             | Self::RotationUnsafe
@@ -308,7 +317,14 @@ impl ServerCode {
             Self::MountTypeNotOffered => "mount type `ssh`; there is no other",
             Self::MountTtlInvalid => "write default_lease_ttl no longer than max_lease_ttl, like 30m",
             Self::KeyTypeInvalid => "use ed25519, ec (256, 384, 521 bits) or rsa (2048, 3072, 4096, 8192 bits)",
-            Self::CaKeyInvalid => "give an OpenSSH private key without a passphrase and its public key, or neither",
+            Self::CaKeyInvalid => {
+                "give one private key (OpenSSH or PEM); its public key is computed where it is left out"
+            }
+            Self::CaKeyPassphrase => "give the passphrase of the private key; `signet ca rotate -import` asks for it",
+            Self::CaKeyUnusable => {
+                "name the key as it is on the token or in KMS; whoever runs the authority can look with `pkcs11-tool -O`"
+            }
+            Self::KeyHolderUnknown => "[[key_holder]] in signet.toml says which there are, and for which mounts",
             Self::CaKeyMismatch => "give the public key that belongs to the private key, or leave it out",
             Self::CaKeyExists => {
                 "hosts trust the CA key that is there; DELETE <mount>/config/ca first if that is meant"
@@ -326,6 +342,7 @@ impl ServerCode {
             Self::Sealed => "the authority's seal is closed: `signet operator status` says what it waits for",
             Self::NotInitialized => "run `signet operator init` once, and keep what it prints",
             Self::SealUnavailable => "what opens the seal cannot be reached; it is tried again by itself",
+            Self::StoreDamaged => "its operator looks with `signet-ca store check`, and restores a backup",
             Self::ShareInvalid => "copy the key share again, whole, as it was printed",
             Self::ShareNumbersInvalid => "give -key-shares and -key-threshold such as 5 and 3",
             Self::ShareDuplicate => "another holder has to give theirs",

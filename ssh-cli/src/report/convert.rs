@@ -13,6 +13,7 @@ use crate::config::TokenFileError;
 use crate::destination::DestinationError;
 use crate::endpoint::AddressError;
 use crate::login::LoginError;
+use crate::secret_file::TOO_OPEN_HINT;
 use crate::ssh_command::SshError;
 use crate::user_agent::UserAgentError;
 use crate::vault::{Distrust, Refusal, VaultError};
@@ -85,6 +86,7 @@ impl From<TokenFileError> for Failure {
         match error {
             TokenFileError::NoFolder => failure.hint("set HOME, or use SIGNET_TOKEN and `signet login -no-store`"),
             TokenFileError::Io { .. } => failure.hint("check who owns the file and its folder"),
+            TokenFileError::TooOpen { .. } => failure.hint(TOO_OPEN_HINT),
         }
     }
 }

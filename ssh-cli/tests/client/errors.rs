@@ -23,7 +23,23 @@ const SAYS: &[(&str, &str)] = &[
         "body-too-large",
         "request body too large: at most {max_bytes} bytes are taken here",
     ),
+    (
+        "ca-key-exists",
+        "keys are already configured; delete them before reconfiguring",
+    ),
     ("ca-key-invalid", "(what is wrong with the keys sent)"),
+    (
+        "ca-key-passphrase",
+        "failed to parse private_key: (that it is encrypted, or that the passphrase does not open it)",
+    ),
+    (
+        "ca-key-unusable",
+        "(which key on a token or in KMS cannot be used, and why)",
+    ),
+    (
+        "key-holder-unknown",
+        "no key holder is called `{name}`, or it is not for this mount",
+    ),
     ("ca-key-mismatch", "(that the public key is not the private key's)"),
     ("field-missing", "(which field is missing)"),
     ("field-invalid", "Field validation failed: (which field, and why)"),
@@ -86,7 +102,7 @@ const SAYS: &[(&str, &str)] = &[
     ),
     (
         "shares-do-not-open",
-        "these key shares do not open the seal: at least one of them is wrong; all must be given again",
+        "these key shares do not open the seal: at least one of them is wrong, or the store was altered; all must be given again",
     ),
     (
         "signer-busy",
@@ -95,6 +111,10 @@ const SAYS: &[(&str, &str)] = &[
     (
         "signer-unavailable",
         "(what holds the CA key, and why it does not sign)",
+    ),
+    (
+        "store-damaged",
+        "the store does not fit its seal: a part of it was altered or rolled back; nothing was changed",
     ),
     ("token-too-deep", "(that the token has too many ancestors)"),
     ("backup-invalid", "(what is wrong with the backup)"),

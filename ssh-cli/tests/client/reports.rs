@@ -90,3 +90,12 @@ fn completions_and_manual_pages_name_every_verb() {
     assert!(world.run(&["man", "-out", &folder]).status.success());
     assert!(world.path("man/signet-ssh.1").exists());
 }
+
+/// Scripts read 2 as "sealed" there, as from `vault status`.
+#[test]
+fn a_wrong_flag_of_operator_status_does_not_look_like_a_sealed_server() {
+    let world = World::new();
+    let code = |words: &[&str]| world.run(words).status.code();
+    assert_eq!(code(&["operator", "status", "-bogus"]), Some(1));
+    assert_eq!(code(&["operator", "seal", "-bogus"]), Some(2), "elsewhere it is usage");
+}

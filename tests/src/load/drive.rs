@@ -73,10 +73,15 @@ impl Figures {
         self.micros_each() / f64::midpoint(self.signature.0, self.signature.1)
     }
 
+    /// By which share the CPU's speed changed during the run.
+    pub fn speed_drift(&self) -> f64 {
+        let (before, after) = self.signature;
+        (before / after - 1.0).abs()
+    }
+
     /// Why this run should not be judged, if so.
     pub fn doubt(&self) -> Option<String> {
-        let (before, after) = self.signature;
-        let drift = (before / after - 1.0).abs();
+        let drift = self.speed_drift();
         if let Some(refused) = &self.refused {
             Some(format!("refused: {refused}"))
         } else if drift > 0.2 {

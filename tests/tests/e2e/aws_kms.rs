@@ -3,12 +3,14 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use signet_tests::api::Api;
 use signet_tests::authority::Authority;
+use signet_tests::canary::Canaries;
 use signet_tests::keys::KeyFile;
 use signet_tests::moto::{Moto, REGION};
 use signet_tests::relay::{Relay, Way};
@@ -28,7 +30,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("rsa4", "RSA_4096", "rsa-sha2-256"),
 ];
 
-fn seal(key: &str, endpoint: &str) -> String {
+pub(crate) fn seal(key: &str, endpoint: &str) -> String {
     format!(
         "\n[seal]\ntype = \"awskms\"\nregion = \"{REGION}\"\nkey_id = \"{key}\"\nendpoint = \"{endpoint}\"\n\
          encryption_context = {{ team = \"core\" }}\n"
@@ -89,13 +91,6 @@ fn health(authority: &Authority) -> u16 {
     authority.anonymous().get("sys/health").status
 }
 
-fn files_under(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries
-        .flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] })
-        .collect()
-}
-
 #[test]
 fn a_key_in_kms_unseals_the_server_after_a_kill_and_others_there_sign_for_sshd() {
     let moto = Moto::strict();
@@ -143,14 +138,10 @@ fn a_key_in_kms_unseals_the_server_after_a_kill_and_others_there_sign_for_sshd()
 
     let log = authority.log();
     assert!(log.contains("awskms"), "the log of every level is there");
-    for file in files_under(authority.folder().path()) {
-        let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
-        assert!(
-            !text.contains(moto.text("secret")),
-            "the secret key is in {}",
-            file.display()
-        );
-    }
+    let mut canaries = Canaries::default();
+    canaries.add("the secret key", moto.text("secret").as_bytes());
+    let found = canaries.found_under(authority.folder().path(), &|_| false);
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]
@@ -353,6 +344,19 @@ fn credentials_come_from_profiles_containers_and_instances_too() {
         ),
     );
     let file = profile.display().to_string();
+    let mode = |bits| std::fs::set_permissions(&profile, std::fs::Permissions::from_mode(bits)).unwrap();
+    mode(0o644);
+    let open = Authority::serve_sealed_with(
+        team,
+        &config,
+        &[("AWS_SHARED_CREDENTIALS_FILE", &file), ("AWS_PROFILE", "signet")],
+    );
+    let shares = json!({"recovery_shares": 1, "recovery_threshold": 1});
+    let answer = open.anonymous().post("sys/init", &shares);
+    assert!(answer.status >= 400, "{}", answer.text);
+    let told = answer.text + &open.log();
+    assert!(told.contains("has mode 0644; others can read it"), "{told}");
+    mode(0o600);
     seals_with(
         &[("AWS_SHARED_CREDENTIALS_FILE", &file), ("AWS_PROFILE", "signet")],
         &config,
@@ -375,7 +379,7 @@ fn credentials_come_from_profiles_containers_and_instances_too() {
     ]);
     seals_with(&[("AWS_EC2_METADATA_SERVICE_ENDPOINT", &instance)], &config);
 
-    // A wrong secret is refused, not tried for ever.
+    // Nothing is founded under a key that cannot be asked.
     let mut wrong = Authority::serve_sealed_with(team, &config, &[("AWS_SHARED_CREDENTIALS_FILE", &file)]);
     let answer = wrong
         .anonymous()

@@ -1,12 +1,9 @@
 //! CA keys and the seal's key on a PKCS#11 token (SoftHSM): the real OpenSSH takes the certificates, and a token that is
 //! pulled in the middle costs no certificate and no other mount.
 
-use std::collections::HashSet;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::Command;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -14,13 +11,12 @@ use signet_tests::api::Api;
 use signet_tests::authority::Authority;
 use signet_tests::keys::{KeyFile, describe};
 use signet_tests::load::subject_keys;
+use signet_tests::softhsm::{PIN, Token};
 use signet_tests::ssh::Ssh;
 use signet_tests::sshd::SshdSetup;
 use signet_tests::wait::until;
 use signet_tests::workdir::{Workdir, login_name};
 
-const PIN: &str = "4711-0815";
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// Mount, `key_type`, `key_bits`, the signature's name.
 const KEYS: &[(&str, &str, u32, &str)] = &[
     ("ed25519", "ed25519", 0, "ssh-ed25519"),
@@ -29,78 +25,6 @@ const KEYS: &[(&str, &str, u32, &str)] = &[
     ("p521", "ec", 521, "ecdsa-sha2-nistp521"),
     ("rsa", "rsa", 3072, "rsa-sha2-256"),
 ];
-
-/// A token that one authority has.
-struct Token {
-    folder: Workdir,
-}
-
-impl Token {
-    fn new() -> Self {
-        let folder = Workdir::new();
-        folder.folder("tokens");
-        let conf = format!(
-            "directories.tokendir = {}\nlog.level = ERROR\n",
-            folder.path().join("tokens").display()
-        );
-        folder.write("softhsm2.conf", &conf);
-        let token = Self { folder };
-        token.write_pin(PIN);
-        let made = Command::new("softhsm2-util")
-            .args(["--init-token", "--free", "--label", "signet", "--pin", PIN])
-            .args(["--so-pin", "87654321"])
-            .env("SOFTHSM2_CONF", token.conf())
-            .output()
-            .expect("softhsm2-util; type: apt-get install softhsm2 opensc");
-        assert!(made.status.success(), "{made:?}");
-        token
-    }
-
-    fn conf(&self) -> PathBuf {
-        self.folder.path().join("softhsm2.conf")
-    }
-
-    fn write_pin(&self, pin: &str) {
-        let path = self.folder.write("pin", pin);
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("mode 0600");
-    }
-
-    /// The keys that every use of the token needs.
-    fn settings(&self) -> String {
-        format!(
-            "type = \"pkcs11\", module = \"{MODULE}\", token_label = \"signet\", pin_file = \"{}\", create = true",
-            self.folder.path().join("pin").display()
-        )
-    }
-
-    fn mount(&self, name: &str, key_type: &str, bits: u32) -> String {
-        format!(
-            "\n[[mount]]\npath = \"{name}\"\nca_key = {{ {}, key_label = \"ca {name}\", key_type = \"{key_type}\", key_bits = {bits} }}\n",
-            self.settings()
-        )
-    }
-
-    fn seal(&self) -> String {
-        format!(
-            "\n[seal]\n{}\nkey_label = \"seal\"\n",
-            self.settings().replace(", ", "\n")
-        )
-    }
-
-    fn pull(&self) {
-        let path = self.folder.path();
-        std::fs::rename(path.join("tokens"), path.join("away")).expect("the token comes out");
-    }
-
-    fn put_back(&self) {
-        let path = self.folder.path();
-        std::fs::rename(path.join("away"), path.join("tokens")).expect("the token goes in");
-    }
-
-    fn environment(&self) -> String {
-        self.conf().display().to_string()
-    }
-}
 
 /// An authority whose seal is the token's, initialised, with a role at each mount and whoever may everything.
 fn initialised(token: &Token, mounts: &str) -> (Authority, Api) {
@@ -131,7 +55,7 @@ fn role(api: &Api, mount: &str) {
 
 #[test]
 fn sshd_accepts_certificates_of_every_key_type_on_a_token_and_the_store_opens_by_the_token() {
-    let token = Token::new();
+    let token = Token::empty();
     let mounts: String = KEYS
         .iter()
         .map(|(name, key_type, bits, _)| token.mount(name, key_type, *bits))
@@ -187,7 +111,7 @@ fn sshd_accepts_certificates_of_every_key_type_on_a_token_and_the_store_opens_by
 
 #[test]
 fn a_ca_key_on_a_token_is_listed_as_an_issuer_and_rotated_to_a_software_key() {
-    let token = Token::new();
+    let token = Token::empty();
     let (mut authority, root) = initialised(&token, &token.mount("hsm", "ec", 256));
     role(&root, "hsm");
     let folder = Workdir::new();
@@ -249,7 +173,7 @@ fn a_ca_key_on_a_token_is_listed_as_an_issuer_and_rotated_to_a_software_key() {
 
 #[test]
 fn a_wrong_pin_seals_is_not_tried_again_and_is_mended_by_sighup() {
-    let token = Token::new();
+    let token = Token::empty();
     let (mut authority, root) = initialised(&token, "");
     authority.stop();
     token.write_pin("0000");
@@ -276,94 +200,161 @@ fn a_wrong_pin_seals_is_not_tried_again_and_is_mended_by_sighup() {
     });
 }
 
-#[test]
-fn a_token_that_is_pulled_in_the_middle_costs_no_certificate_and_no_other_mount() {
-    let token = Token::new();
-    let (authority, root) = initialised(&token, &token.mount("hsm", "ec", 256));
-    role(&root, "hsm");
-    role(&root, "ssh");
-    let account = login_name();
-    let held: Mutex<Vec<u64>> = Mutex::new(Vec::new());
-    let done = AtomicBool::new(false);
-    let (by_token, refused, by_software) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-    let slowest = Mutex::new(Duration::ZERO);
-    let work = |mount: &str| {
-        let keys = subject_keys::make(64);
+/// What many clients got by two mounts whose keys are on the token and one whose key is not.
+#[derive(Default)]
+struct Load {
+    done: AtomicBool,
+    /// Serials of all certificates that somebody holds.
+    held: Mutex<Vec<u64>>,
+    /// Certificates and refusals, by mount.
+    counts: Mutex<HashMap<&'static str, (u64, u64)>>,
+    /// The longest wait for a certificate of the other mount.
+    slowest: Mutex<Duration>,
+}
+
+impl Load {
+    /// Asks for one certificate after another. Whoever is refused asks for the same again.
+    fn run(&self, api: &Api, mount: &'static str) {
+        let (keys, account) = (subject_keys::make(64), login_name());
         for key in keys.iter().cycle() {
-            if done.load(Ordering::Relaxed) {
+            let certificate = loop {
+                let began = Instant::now();
+                let answer = api.sign(mount, "login", key, &account);
+                let refused = answer.status == 503 && mount != "ssh";
+                let mut counts = self.counts.lock().unwrap();
+                let count = counts.entry(mount).or_default();
+                if !refused {
+                    count.0 += 1;
+                    break (answer, began.elapsed());
+                }
+                count.1 += 1;
+                drop(counts);
+                if self.done.load(Ordering::Relaxed) {
+                    return;
+                }
+                let code = answer.body["code"].as_str().unwrap_or_default();
+                assert!(matches!(code, "signer-unavailable" | "signer-busy"), "{}", answer.text);
+                std::thread::sleep(Duration::from_millis(20));
+            };
+            let (answer, took) = certificate;
+            assert_eq!(answer.status, 200, "{mount}: {}", answer.text);
+            self.held.lock().unwrap().push(answer.serial());
+            if mount == "ssh" {
+                let mut slowest = self.slowest.lock().unwrap();
+                *slowest = took.max(*slowest);
+            }
+            if self.done.load(Ordering::Relaxed) {
                 break;
             }
-            let began = Instant::now();
-            let answer = root.sign(mount, "login", key, &account);
-            match (mount, answer.status) {
-                (_, 200) => {
-                    held.lock().unwrap().push(answer.serial());
-                    let count = if mount == "hsm" { &by_token } else { &by_software };
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-                ("hsm", 503) => {
-                    let code = answer.body["code"].as_str().unwrap_or_default();
-                    assert!(matches!(code, "signer-unavailable" | "signer-busy"), "{}", answer.text);
-                    refused.fetch_add(1, Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                _ => panic!("{mount}: {} {}", answer.status, answer.text),
-            }
-            if mount == "ssh" {
-                let mut slowest = slowest.lock().unwrap();
-                *slowest = began.elapsed().max(*slowest);
-            }
+        }
+    }
+
+    fn count(&self, mount: &str) -> (u64, u64) {
+        self.counts.lock().unwrap().get(mount).copied().unwrap_or_default()
+    }
+
+    fn await_certificates(&self, mount: &str, more: u64) {
+        let before = self.count(mount).0;
+        until(&format!("certificates by `{mount}`"), || {
+            (self.count(mount).0 > before + more).then_some(())
+        });
+    }
+
+    fn await_refusals(&self, mount: &str, more: u64) {
+        let before = self.count(mount).1;
+        until(&format!("refusals by `{mount}`"), || {
+            (self.count(mount).1 > before + more).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_token_that_is_pulled_or_hangs_in_the_middle_costs_no_certificate_and_no_other_mount() {
+    const BY_TOKEN: [&str; 2] = ["p256", "rsa"];
+    let token = Token::empty();
+    let mounts = format!("{}{}", token.mount("p256", "ec", 256), token.mount("rsa", "rsa", 3072));
+    let (authority, root) = initialised(
+        &token,
+        &mounts.replace("create = true", "create = true, timeout = \"2s\""),
+    );
+    let (load, folder) = (Load::default(), Workdir::new());
+    for mount in ["p256", "rsa", "ssh"] {
+        role(&root, mount);
+    }
+    let sshds = BY_TOKEN.map(|mount| (mount, SshdSetup::trusting(&root.ca_key(mount)).build()));
+    let certified = |mount: &str, name: &str| {
+        let key = KeyFile::ed25519(folder.path(), &format!("{mount}-{name}"));
+        let signed = root.sign(mount, "login", &key.public_line(), &login_name());
+        key.put_certificate(signed.signed_key());
+        key
+    };
+    let log_in = |when: &str, keys: &[KeyFile]| {
+        for ((mount, sshd), key) in sshds.iter().zip(keys) {
+            let login = Ssh::to(sshd).key(key).run("id -un");
+            assert!(login.accepted, "{mount}, {when}: {}", login.stderr);
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..6 {
-            scope.spawn(|| work("hsm"));
-        }
-        for _ in 0..2 {
-            scope.spawn(|| work("ssh"));
+        let ends = Ends(&load.done);
+        for mount in ["p256", "p256", "p256", "rsa", "rsa", "rsa", "ssh", "ssh"] {
+            let (load, root) = (&load, &root);
+            scope.spawn(move || load.run(root, mount));
         }
         for round in 0..3 {
-            let before = by_token.load(Ordering::Relaxed);
-            until(&format!("certificates by the token in round {round}"), || {
-                (by_token.load(Ordering::Relaxed) > before + 50).then_some(())
-            });
+            for mount in BY_TOKEN {
+                load.await_certificates(mount, 30);
+            }
+            let before = BY_TOKEN.map(|mount| certified(mount, &format!("before-{round}")));
             token.pull();
-            let (before, software) = (refused.load(Ordering::Relaxed), by_software.load(Ordering::Relaxed));
-            until("refusals while it is away", || {
-                (refused.load(Ordering::Relaxed) > before + 20).then_some(())
-            });
-            until("certificates of the other mount meanwhile", || {
-                (by_software.load(Ordering::Relaxed) > software + 50).then_some(())
-            });
-            let config = root.get("hsm/config/ca");
-            assert_eq!(config.body["data"]["ready"], false, "{}", config.text);
+            for mount in BY_TOKEN {
+                load.await_refusals(mount, 10);
+                let config = root.get(&format!("{mount}/config/ca"));
+                assert_eq!(config.body["data"]["ready"], false, "{}", config.text);
+            }
+            load.await_certificates("ssh", 50);
+            log_in("while the token is away", &before);
             token.put_back();
+            for mount in BY_TOKEN {
+                load.await_certificates(mount, 5);
+            }
+            log_in(
+                "after the token is back",
+                &BY_TOKEN.map(|mount| certified(mount, &format!("after-{round}"))),
+            );
         }
-        let before = by_token.load(Ordering::Relaxed);
-        until("certificates by the token at last", || {
-            (by_token.load(Ordering::Relaxed) > before + 50).then_some(())
-        });
-        done.store(true, Ordering::Relaxed);
+        // A token that answers nothing for far longer than a request may take.
+        let hang = token.hang();
+        for mount in BY_TOKEN {
+            load.await_refusals(mount, 10);
+        }
+        load.await_certificates("ssh", 50);
+        drop(hang);
+        for mount in BY_TOKEN {
+            load.await_certificates(mount, 30);
+        }
+        drop(ends);
     });
-    let held = held.into_inner().unwrap();
+    let held = load.held.into_inner().unwrap();
     let unique: HashSet<u64> = held.iter().copied().collect();
     assert_eq!(unique.len(), held.len(), "no two certificates have one serial");
     let serial = |record: &Value| {
-        record["serial"]
-            .as_str()
-            .expect("a serial")
-            .parse::<u64>()
-            .expect("a number")
+        let text = record["serial"].as_str().expect("a serial");
+        text.parse::<u64>().expect("a number")
     };
     let recorded: HashSet<u64> = authority.records("issue").iter().map(serial).collect();
     let missing: Vec<&u64> = unique.difference(&recorded).collect();
     assert!(missing.is_empty(), "held but not recorded: {missing:?}");
-    let slowest = slowest.into_inner().unwrap();
-    assert!(slowest < Duration::from_secs(5), "the other mount waited {slowest:?}");
-    println!(
-        "{} by the token, {} refused, {} by software, slowest of those {slowest:?}",
-        by_token.into_inner(),
-        refused.into_inner(),
-        by_software.into_inner()
-    );
+    let slowest = load.slowest.into_inner().unwrap();
+    assert!(slowest < Duration::from_secs(2), "the other mount waited {slowest:?}");
+    let counts = load.counts.into_inner().unwrap();
+    println!("certificates and refusals: {counts:?}, slowest of `ssh` {slowest:?}");
+}
+
+/// Ends the load also when the test fails: it would be waited for.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -14,6 +14,7 @@ use super::Credentials;
 use crate::aws::AwsError;
 use crate::aws::sts::WebIdentity;
 use crate::config::{AwsConfig, AwsEnvironment};
+use crate::secret_file;
 
 const SOURCE: &str = "the profile";
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -140,6 +141,10 @@ impl Profile {
         ] {
             let Some(file) = file else { continue };
             if let Some(settings) = section(file, &headers)? {
+                if settings.contains_key("aws_secret_access_key") {
+                    secret_file::assert_private(file)
+                        .map_err(|error| AwsError::Setup(error.of("the AWS profile file")))?;
+                }
                 found.get_or_insert_default().extend(settings);
             }
         }

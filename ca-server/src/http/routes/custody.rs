@@ -30,7 +30,8 @@ pub(super) fn health(ask: &NodeAsk<'_>) -> Result<Reply, Problem> {
         (true, true) => code_for(ask, "sealedcode", StatusCode::SERVICE_UNAVAILABLE)?,
         (true, false) => code_for(ask, "activecode", StatusCode::OK)?,
     };
-    if ask.op == Op::Head {
+    // RFC 9110, "204 No Content" and "304 Not Modified": a body behind them breaks the connection.
+    if ask.op == Op::Head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(Reply::head(status));
     }
     let mut body = json!({

@@ -2,7 +2,7 @@
 //! it is forced: the rules are those of a rotation.
 
 use serde_json::{Map, Value, json};
-use signet_core::signer::{SignError, Signer as _};
+use signet_core::role::DEFAULT_ISSUER;
 
 use super::ca::{line_of, made, reach, wish, with_holder};
 use super::mount_of;
@@ -43,9 +43,8 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     let set_default = ask.fields.bool("set_default")?.unwrap_or_default();
     let force = ask.fields.bool("force")?.unwrap_or_default();
     let wish = wish(ask, "ssh-rsa")?;
-    let signer = tokio::task::spawn_blocking(move || made(wish))
-        .await
-        .map_err(|_| SignError::Failed)??;
+    let key = made(ask, wish).await?;
+    let signer = key.signer();
     let fingerprint = signer.public_key().fingerprint();
     if let Some(same) = mount
         .issuers()
@@ -73,6 +72,8 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
         .text("mount", mount.path())
         .text("ca_fingerprint", &fingerprint)
         .text("issuer_name", &name)
+        .text("holder", signer.holder())
+        .optional("place", signer.place().as_deref())
         .text("request_id", ask.request_id);
     ask.authority.ledger.record(event).await?;
     reach(ask, mount, signer.public_key()).await?;
@@ -81,7 +82,7 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     } else {
         State::Published
     };
-    let issuer = mount.add_issuer(signer, &name, state, ask.now).await?;
+    let issuer = mount.add_issuer(key, &name, state, ask.now).await?;
     if replaces {
         take(ask, permit, mount, Step::Promote, &issuer, force).await?;
     }
@@ -102,10 +103,14 @@ pub(super) fn public_key(ask: &Ask<'_>) -> Result<Reply, Problem> {
 pub(super) async fn rename(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Problem> {
     let (mount, issuer) = (mount_of(ask)?, issuer_of(ask)?);
     let name = name_of(ask.text("issuer_name")?)?;
+    if name.is_empty() {
+        // Roles name issuers: one that lost its name by an empty request would sign for nobody.
+        return Err(Problem::refused("field-missing", "expected non-empty issuer name"));
+    }
     if name == issuer.name() {
         return Ok(Reply::data(described(&issuer)));
     }
-    if !name.is_empty() && mount.issuer(&name).is_some() {
+    if mount.issuer(&name).is_some() {
         return Err(Problem::refused("issuer-invalid", "issuer name already in use"));
     }
     // Recorded: roles name issuers, so a name decides which key signs.
@@ -130,9 +135,12 @@ pub(super) async fn rename(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     Ok(Reply::data(described(&renamed)).with_warnings(warning))
 }
 
-/// `DELETE issuer/:ref`.
+/// `DELETE issuer/:ref`. What is not there is deleted, as in OpenBao: a repeated request must not fail.
 pub(super) async fn delete(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Problem> {
-    let (mount, issuer) = (mount_of(ask)?, issuer_of(ask)?);
+    let mount = mount_of(ask)?;
+    let Some(issuer) = mount.issuer(ask.capture) else {
+        return Ok(Reply::nothing());
+    };
     if issuer.state() == State::Default {
         let text = format!("issuer `{}` is the default and signs", issuer.shown());
         return Err(Problem::refused("rotation-unsafe", text)
@@ -161,7 +169,7 @@ pub(super) fn read_default(ask: &Ask<'_>) -> Result<Reply, Problem> {
 pub(super) async fn write_default(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Problem> {
     let mount = mount_of(ask)?;
     let reference = ask.text("default")?;
-    if reference.is_empty() || reference == "default" {
+    if reference.is_empty() || reference.eq_ignore_ascii_case(DEFAULT_ISSUER) {
         let text = "invalid issuer specification; must be non-empty and can't be 'default'.";
         return Err(Problem::refused("issuer-invalid", text));
     }
@@ -189,10 +197,10 @@ pub(super) fn name_of(name: String) -> Result<String, Problem> {
     if name.is_empty() || is_issuer_name(&name) {
         return Ok(name);
     }
-    let text = if name == "default" {
+    let text = if name.eq_ignore_ascii_case(DEFAULT_ISSUER) {
         "issuer name 'default' is reserved"
     } else {
-        "an issuer's name has letters, digits, `_`, and inside also `-`, `.` and `@`, and is no id"
+        "an issuer's name has letters, digits, `_`, and inside also `-` and `.`, and is no id"
     };
     Err(Problem::refused("issuer-invalid", text))
 }

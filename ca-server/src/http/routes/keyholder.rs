@@ -57,14 +57,12 @@ pub(super) async fn rekey_start(ask: &NodeAsk<'_>, target: Target) -> Result<Rep
     let actor = standing(ask, set).await?;
     let spec = spec(ask, "secret_shares", "secret_threshold")?;
     let recipients = recipients(ask, "age_keys", spec)?;
+    let verify = ask.fields.bool("require_verification")?.unwrap_or(false);
     if set.is_none() {
-        let made = blocking(ask.node, move |node| {
-            node.first_recovery_keys(spec, &recipients, &actor)
-        })
-        .await?;
+        let first = move |node: &Node| node.first_recovery_keys(spec, &recipients, verify, &actor);
+        let made = blocking(ask.node, first).await?;
         return Ok(Reply::bare(StatusCode::OK, done_body(&made)));
     }
-    let verify = ask.fields.bool("require_verification")?.unwrap_or(false);
     let begin = move |node: &Node| node.rekey_start(target, spec, recipients, verify, &actor);
     let status = blocking(ask.node, begin).await?;
     Ok(Reply::bare(StatusCode::OK, rekey_body(&status)))

@@ -1,7 +1,6 @@
 //! `<mount>/rotate`: where the rotation of a mount's CA key stands, and its next step.
 
 use serde_json::{Value, json};
-use signet_core::signer::SignError;
 
 use super::ca::{made, reach, wish};
 use super::issuers::{described, name_of};
@@ -11,7 +10,7 @@ use crate::http::ask::Ask;
 use crate::http::envelope::Reply;
 use crate::http::problem::Problem;
 use crate::ledger::Event;
-use crate::mounts::{Issuer, Mount, State};
+use crate::mounts::{Issuer, IssuerConflict, Mount, MountError, State};
 use crate::rotation::{self, Step, Verdict, judge, meant, trusted_until};
 
 /// `GET rotate`.
@@ -37,7 +36,7 @@ pub(super) async fn step(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Proble
         })?,
     };
     if step == Step::Stage {
-        stage(ask, permit, mount, due).await?;
+        stage(ask, permit, mount).await?;
     } else {
         let issuer = meant(mount, step, &ask.text("issuer")?).map_err(|text| {
             let hint = format!("the next step is: {}", due.as_str());
@@ -50,8 +49,9 @@ pub(super) async fn step(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Proble
 }
 
 /// Makes or imports the next key.
-async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount, due: Step) -> Result<(), Problem> {
-    if matches!(due, Step::Publish | Step::Promote) {
+async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount) -> Result<(), Problem> {
+    let _one_at_a_time = mount.rotation().await;
+    if let Some((due @ (Step::Publish | Step::Promote), _)) = rotation::next(mount) {
         let text = format!(
             "a rotation of `{}` is under way, and its next step is: {}",
             mount.path(),
@@ -68,11 +68,9 @@ async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount, due: Step) -> Resu
         .unwrap_or_default();
     let kind = line.split(' ').next().unwrap_or_default();
     let wish = wish(ask, kind)?;
-    let signer = tokio::task::spawn_blocking(move || made(wish))
-        .await
-        .map_err(|_| SignError::Failed)??;
-    let key = signer_key(&signer);
-    let fingerprint = key.fingerprint();
+    let key = made(ask, wish).await?;
+    let signer = key.signer();
+    let fingerprint = signer.public_key().fingerprint();
     if let Some(same) = mount
         .issuers()
         .iter()
@@ -81,15 +79,14 @@ async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount, due: Step) -> Resu
         let text = format!("issuer `{}` has this key already", same.shown());
         return Err(Problem::refused("ca-key-exists", text));
     }
-    let event = event(ask, permit, mount, Step::Stage).text("ca_fingerprint", &fingerprint);
+    let event = event(ask, permit, mount, Step::Stage)
+        .text("ca_fingerprint", &fingerprint)
+        .text("holder", signer.holder())
+        .optional("place", signer.place().as_deref());
     ask.authority.ledger.record(event).await?;
-    reach(ask, mount, &key).await?;
-    mount.add_issuer(signer, &name, State::Staged, ask.now).await?;
+    reach(ask, mount, signer.public_key()).await?;
+    mount.add_issuer(key, &name, State::Staged, ask.now).await?;
     Ok(())
-}
-
-fn signer_key(signer: &dyn signet_core::signer::Signer) -> signet_core::subject_key::SubjectKey {
-    signer.public_key().clone()
 }
 
 /// Does a step of an issuer if it is safe, or if it is forced.
@@ -101,14 +98,13 @@ pub(super) async fn take(
     issuer: &Issuer,
     force: bool,
 ) -> Result<(), Problem> {
-    let verdict = judge(ask.authority, mount, step, issuer, ask.now)
-        .await
-        .map_err(|error| Problem::internal(&error))?;
-    let refusal = verdict.refusal.as_deref();
-    if let Some(why) = refusal.filter(|_| !force) {
-        let text = format!("not safe to {} issuer `{}`: {why}", step.as_str(), issuer.shown());
-        return Err(Problem::refused("rotation-unsafe", text).with_hint(verdict.hint.unwrap_or_default()));
+    let _one_at_a_time = mount.rotation().await;
+    let now = mount.issuer(issuer.id()).map(|issuer| issuer.state());
+    if now != Some(issuer.state()) {
+        return Err(MountError::from(IssuerConflict::Changed).into());
     }
+    let verdict = verdict(ask, mount, step, issuer, force).await?;
+    let refusal = verdict.refusal.as_deref();
     let event = event(ask, permit, mount, step)
         .text("ca_fingerprint", &issuer.fingerprint())
         .text("issuer", issuer.id())
@@ -134,6 +130,32 @@ pub(super) async fn take(
         "CA key rotation"
     );
     Ok(())
+}
+
+/// What is known of a step that is safe, or forced. Before a removal the issuer has stopped signing.
+async fn verdict(ask: &Ask<'_>, mount: &Mount, step: Step, issuer: &Issuer, force: bool) -> Result<Verdict, Problem> {
+    let judged = async || {
+        let verdict = judge(ask.authority, mount, step, issuer, ask.now).await;
+        let verdict = verdict.map_err(|error| Problem::internal(&error))?;
+        match verdict.refusal.as_deref().filter(|_| !force) {
+            None => Ok(verdict),
+            Some(why) => {
+                let text = format!("not safe to {} issuer `{}`: {why}", step.as_str(), issuer.shown());
+                Err(Problem::refused("rotation-unsafe", text).with_hint(verdict.hint.unwrap_or_default()))
+            }
+        }
+    };
+    let verdict = judged().await?;
+    if step != Step::Remove {
+        return Ok(verdict);
+    }
+    // What it signed in the meantime is on record once it has stopped: see `issue`.
+    mount.pause(issuer.id(), true).await?;
+    let again = judged().await;
+    if again.is_err() {
+        mount.pause(issuer.id(), false).await?;
+    }
+    again
 }
 
 fn event(ask: &Ask<'_>, permit: &Permit, mount: &Mount, step: Step) -> Event {

@@ -182,10 +182,28 @@ fn numbers_that_make_no_split_are_refused() {
 
 #[test]
 fn cve_2023_25000_the_arithmetic_has_no_table_to_look_up_secrets_in() {
-    // A table of GF(256) has at least 256 bytes and stands in the source; ours and vsss-rs' have none.
+    // A table of GF(256) has 256 entries and stands in the source. Ours has none, and neither has the version of vsss-rs that
+    // was read for it (gf256.rs multiplies by masks): whoever takes another version reads that file again.
     assert!(!include_str!("../shamir.rs").contains("; 256]"));
+    assert!(
+        include_str!("../../../../Cargo.lock")
+            .contains("d6bfc736cfd88115aedb95ba84bc2d428fe351e92a56f69fce090af301402d91")
+    );
     let (one, two) = (vsss_rs::Gf256(0x57), vsss_rs::Gf256(0x83));
     assert_eq!((one * two).0, 0xc1, "FIPS 197, 4.2");
+}
+
+/// Comparing with `==` stops at the first byte that differs, and so tells how many were right.
+#[test]
+fn ghsa_34fc_no_secret_has_an_equality_that_could_be_used_by_mistake() {
+    use static_assertions::assert_not_impl_any;
+
+    assert_not_impl_any!(Share: PartialEq);
+    assert_not_impl_any!(RootKey: PartialEq);
+    assert_not_impl_any!(secrecy::SecretString: PartialEq);
+    assert_not_impl_any!(crate::keyring::Keyring: PartialEq);
+    assert_not_impl_any!(crate::barrier::Barrier: PartialEq);
+    assert_not_impl_any!(signet_core::signer::SoftwareSigner: PartialEq);
 }
 
 #[test]

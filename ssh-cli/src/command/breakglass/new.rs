@@ -14,7 +14,6 @@ use signet_core::source_address::SourceAddresses;
 use signet_core::subject_key::SubjectKey;
 use signet_core::time::UnixTime;
 
-use crate::agent::server::keep_memory_private;
 use crate::breakglass::files;
 use crate::breakglass::key_file::{self, KeyType, ROUNDS_MAX, ROUNDS_MIN};
 use crate::breakglass::passphrase::Passphrase;
@@ -132,7 +131,6 @@ pub fn run(args: &NewArgs, environment: &Environment) -> Result<u8, Failure> {
         return Err(Failure::usage("-print-shares prints for people only").hint("leave -format out"));
     }
     let plan = Plan::read(args, now)?;
-    keep_memory_private();
     files::new_folder(&args.out)?;
     let pages = args.pages.clone().unwrap_or_else(|| args.out.join("pages"));
     if !args.print_shares {

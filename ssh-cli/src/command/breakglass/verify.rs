@@ -10,7 +10,6 @@ use signet_core::breakglass::Document;
 use signet_core::subject_key::SubjectKey;
 use ssh_key::{Cipher, Kdf, PrivateKey};
 
-use crate::agent::server::keep_memory_private;
 use crate::breakglass::share::Share;
 use crate::breakglass::{files, key_file, page, unlock};
 use crate::config::Environment;
@@ -75,7 +74,6 @@ struct Collected {
 /// [`Failure`] when `-held` cannot be used. A file that is wrong is exit 1 with a line of its own.
 pub fn run(args: &VerifyArgs, environment: &Environment) -> Result<u8, Failure> {
     let format = Format::chosen(args.format.as_deref(), environment)?;
-    keep_memory_private();
     let held = args.held.as_deref().map(held_keys).transpose()?;
     let mut collected = Collected::default();
     let mut findings = Vec::new();

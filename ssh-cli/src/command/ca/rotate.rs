@@ -3,14 +3,12 @@
 
 #![allow(clippy::doc_markdown, reason = "the doc comments of flags are their help texts")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value};
-use signet_core::subject_key::SubjectKey;
-use zeroize::Zeroizing;
 
-use super::answer;
+use super::{answer, import};
 use crate::cli::connect::ConnectArgs;
 use crate::cli::value;
 use crate::config::Environment;
@@ -42,9 +40,21 @@ pub struct RotateArgs {
     /// stage: bits of the key, where its type has several
     #[arg(long)]
     pub key_bits: Option<u64>,
-    /// stage: file of a private key (unencrypted OpenSSH or PEM) to take; its public half lies beside it as .pub
-    #[arg(long, conflicts_with_all = ["key_type", "key_bits"])]
+    /// stage: file of a private key to take (OpenSSH or PEM, encrypted or not); a .pub beside it must belong to it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key_type", "key_bits", "key_holder"])]
     pub import: Option<PathBuf>,
+    /// stage: file with the passphrase of -import, mode 0600, or - for stdin; asked on the terminal when left out
+    #[arg(long, value_name = "FILE", requires = "import")]
+    pub passphrase_file: Option<PathBuf>,
+    /// stage: the new key is on this token or in this AWS account, a [[key_holder]] of the server
+    #[arg(long, value_name = "NAME")]
+    pub key_holder: Option<String>,
+    /// stage: label of the key on the token; made there if it is absent and the holder may
+    #[arg(long, requires = "key_holder", conflicts_with = "key_id")]
+    pub key_label: Option<String>,
+    /// stage: id, ARN or alias of the key in AWS KMS
+    #[arg(long, requires = "key_holder")]
+    pub key_id: Option<String>,
     /// Do it though it is not safe: logins can fail. It is recorded what spoke against it
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = value::truth, value_name = "true|false")]
     pub force: bool,
@@ -57,6 +67,19 @@ pub struct RotateArgs {
     /// Which authority, and how to print.
     #[command(flatten)]
     pub connect: ConnectArgs,
+}
+
+impl RotateArgs {
+    fn says_which_key(&self) -> bool {
+        let texts = [
+            &self.name,
+            &self.key_type,
+            &self.key_holder,
+            &self.key_label,
+            &self.key_id,
+        ];
+        self.import.is_some() || self.key_bits.is_some() || texts.iter().any(|text| text.is_some())
+    }
 }
 
 const STEPS: &[&str] = &["stage", "publish", "promote", "retire", "remove"];
@@ -84,10 +107,12 @@ pub fn run(args: &RotateArgs, environment: &Environment) -> Result<u8, Failure> 
         Some(step) => step.clone(),
         None => due(&vault, &path)?,
     };
-    if step != "stage" && (args.name.is_some() || args.key_type.is_some() || args.import.is_some()) {
-        let text = format!("-name, -key-type and -import are for the step stage, and this one is {step}");
+    if step != "stage" && args.says_which_key() {
+        let text = format!("-name, -key-…, and -import are for the step stage, and this one is {step}");
         return Err(Failure::usage(text).hint("`signet ca status` shows where the rotation stands"));
     }
+    // Before anybody agrees to anything: a file that cannot be imported ends it here.
+    let fields = fields(args, &step)?;
     if !args.yes && !agreed(&step, args)? {
         return Err(Failure::new(
             Exit::Failed,
@@ -95,7 +120,7 @@ pub fn run(args: &RotateArgs, environment: &Environment) -> Result<u8, Failure> 
         ));
     }
     // The step that was looked at, by its name: if somebody else has done it meanwhile, the server refuses.
-    let mut envelope = vault.send(Verb::Put, &path, Some(&Value::Object(fields(args, &step)?)))?;
+    let mut envelope = vault.send(Verb::Put, &path, Some(&Value::Object(fields)))?;
     let data = envelope.get_mut("data").map(Value::take).unwrap_or_default();
     if format == Format::Table && args.connect.field.is_none() {
         output::text(&format!("done: {step}\n"))?;
@@ -128,6 +153,9 @@ fn fields(args: &RotateArgs, step: &str) -> Result<Map<String, Value>, Failure> 
         ("issuer_name", args.name.clone()),
         ("key_type", args.key_type.clone()),
         ("key_bits", args.key_bits.map(|bits| bits.to_string())),
+        ("key_holder", args.key_holder.clone()),
+        ("key_label", args.key_label.clone()),
+        ("key_id", args.key_id.clone()),
     ] {
         if let Some(value) = value {
             fields.insert(name.to_owned(), value.into());
@@ -137,28 +165,11 @@ fn fields(args: &RotateArgs, step: &str) -> Result<Map<String, Value>, Failure> 
         fields.insert("force".to_owned(), true.into());
     }
     if let Some(file) = &args.import {
-        fields.insert("private_key".to_owned(), read(file)?.as_str().into());
-        let public = public_half(file);
-        let text = read(&public)?;
-        SubjectKey::parse(&text).map_err(|error| {
-            Failure::new(Exit::Usage, format!("`{}` is not a public key", public.display())).cause(error.to_string())
-        })?;
-        fields.insert("public_key".to_owned(), text.as_str().into());
+        let pair = import::read(file, args.passphrase_file.as_deref())?;
+        fields.insert("private_key".to_owned(), pair.private.as_str().into());
+        fields.insert("public_key".to_owned(), pair.public.into());
     }
     Ok(fields)
-}
-
-fn public_half(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".pub");
-    PathBuf::from(name)
-}
-
-fn read(file: &Path) -> Result<Zeroizing<String>, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::new(Exit::Usage, format!("`{}` cannot be read", file.display())).cause(error.to_string())
-    })?;
-    Ok(Zeroizing::new(text))
 }
 
 fn agreed(step: &str, args: &RotateArgs) -> Result<bool, Failure> {

@@ -13,6 +13,7 @@ use signet_core::time::parse_duration;
 use signet_core::trust_bundle::BundleError;
 
 use crate::clock;
+use crate::command::host::Writing;
 use crate::config::Environment;
 use crate::host::backup::LAST;
 use crate::host::bake::{BakeError, Baked, Order, Source, bake};
@@ -74,9 +75,9 @@ pub struct BakeArgs {
     /// Option that sshd's unit gives it with -o, where it is not found; can be repeated
     #[arg(long)]
     pub sshd_option: Vec<String>,
-    /// Process of an sshd that is to read its configuration again, where systemd does not run
-    #[arg(long)]
-    pub sshd_pid: Option<u32>,
+    /// How it writes.
+    #[command(flatten)]
+    pub writing: Writing,
     /// Networks that PerSourcePenalties spares, such as a bastion's (OpenSSH 9.8 and newer)
     #[arg(long)]
     pub penalty_exempt: Option<String>,
@@ -98,9 +99,6 @@ pub struct BakeArgs {
     /// table, json or yaml [env: SIGNET_FORMAT, VAULT_FORMAT]
     #[arg(long)]
     pub format: Option<String>,
-    /// For tests: end as by a power cut after so many steps of writing
-    #[arg(long, hide = true)]
-    pub stop_after: Option<u32>,
 }
 
 /// Runs the verb.
@@ -113,7 +111,7 @@ pub fn run(args: &BakeArgs, environment: &Environment) -> Result<u8, Failure> {
         return confirm();
     }
     let layout = Layout::under(&args.root);
-    let files = Files::new(&layout, args.stop_after);
+    let files = Files::new(&layout, args.writing.stop_after);
     let order = order(args, &layout)?;
     let safety = args.safety.as_deref().map(safety_secs).transpose()?;
     let now = clock::now();
@@ -251,7 +249,7 @@ fn order(args: &BakeArgs, layout: &Layout) -> Result<Order, Failure> {
         penalty_exempt: args.penalty_exempt.as_deref().map(exempt).transpose()?,
         prove: args.proof,
         keep_last: args.safety.is_some(),
-        sshd_pid: args.sshd_pid,
+        sshd_pid: args.writing.sshd_pid,
     })
 }
 

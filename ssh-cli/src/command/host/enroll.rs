@@ -11,6 +11,7 @@ use signet_core::subject_key::SubjectKey;
 
 use super::sync::on_host;
 use crate::clock;
+use crate::command::host::Writing;
 use crate::config::Environment;
 use crate::endpoint::{Endpoint, canonical_address};
 use crate::host::authority::Proof;
@@ -67,18 +68,15 @@ pub struct EnrollArgs {
     /// Enrol again, although a certificate is in place
     #[arg(long)]
     pub force: bool,
-    /// Have this process read its files again, where systemd does not run sshd
-    #[arg(long)]
-    pub sshd_pid: Option<u32>,
+    /// How it writes.
+    #[command(flatten)]
+    pub writing: Writing,
     /// table, json or yaml
     #[arg(long)]
     pub format: Option<String>,
     /// The host's root folder, for tests
     #[arg(long, default_value = "/", hide = true)]
     pub root: PathBuf,
-    /// End as by a power cut after so many steps, for tests
-    #[arg(long, hide = true)]
-    pub stop_after: Option<u32>,
     /// Leave sshd and systemd alone, for tests
     #[arg(long, hide = true)]
     pub files_only: bool,
@@ -94,7 +92,7 @@ pub struct EnrollArgs {
 pub fn run(args: &EnrollArgs, environment: &Environment) -> Result<u8, Failure> {
     let format = Format::chosen(args.format.as_deref(), environment)?;
     let layout = Layout::under(&args.root);
-    let files = Files::new(&layout, args.stop_after);
+    let files = Files::new(&layout, args.writing.stop_after);
     let settings = settings(args, environment, &layout)?;
     let endpoint = endpoint(&settings, environment)?
         .ok_or_else(|| Failure::usage("no authority is named").hint("give -address, or `address` in host.toml"))?;
@@ -154,7 +152,7 @@ fn fresh(
 fn tell_sshd(args: &EnrollArgs, layout: &Layout, files: &Files) -> Result<(), Failure> {
     let wish = Wish::found(layout).map_err(|error| on_host(&error))?;
     configure(files, layout, &unit_options(layout), &wish).map_err(|error| on_host(&error))?;
-    reload(layout, args.sshd_pid).map_err(|why| {
+    reload(layout, args.writing.sshd_pid).map_err(|why| {
         Failure::new(Exit::Failed, "the host is enrolled, and sshd was not told")
             .cause(why)
             .hint("reload sshd")

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::enroll::endpoint;
 use crate::clock;
+use crate::command::host::Writing;
 use crate::config::Environment;
 use crate::host::files::{FOLDER, Files};
 use crate::host::layout::Layout;
@@ -25,18 +26,15 @@ pub struct SyncArgs {
     /// Do not wait for a random time first, and ask also while the authority is left alone after failures
     #[arg(long)]
     pub now: bool,
-    /// Have this process read its files again, where systemd does not run sshd
-    #[arg(long)]
-    pub sshd_pid: Option<u32>,
+    /// How it writes.
+    #[command(flatten)]
+    pub writing: Writing,
     /// table, json or yaml
     #[arg(long)]
     pub format: Option<String>,
     /// The host's root folder, for tests
     #[arg(long, default_value = "/", hide = true)]
     pub root: PathBuf,
-    /// End as by a power cut after so many steps, for tests
-    #[arg(long, hide = true)]
-    pub stop_after: Option<u32>,
     /// Leave sshd alone, for tests
     #[arg(long, hide = true)]
     pub files_only: bool,
@@ -49,7 +47,7 @@ pub struct SyncArgs {
 pub fn run(args: &SyncArgs, environment: &Environment) -> Result<u8, Failure> {
     let format = Format::chosen(args.format.as_deref(), environment)?;
     let layout = Layout::under(&args.root);
-    let files = Files::new(&layout, args.stop_after);
+    let files = Files::new(&layout, args.writing.stop_after);
     let settings = HostSettings::read(&layout).map_err(|error| on_host(&error))?;
     let settings = settings.ok_or_else(|| {
         Failure::usage(format!("there is no `{}` on this host", layout.settings().display()))
@@ -65,7 +63,7 @@ pub fn run(args: &SyncArgs, environment: &Environment) -> Result<u8, Failure> {
     let endpoint = endpoint(&settings, environment)?;
     let plan = Plan {
         now: args.now,
-        sshd_pid: args.sshd_pid,
+        sshd_pid: args.writing.sshd_pid,
         files_only: args.files_only,
     };
     let sync = Sync::new(&layout, &files, settings, endpoint, clock::now(), plan);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use crate::command::host::Writing;
 use crate::config::Environment;
 use crate::host::files::Files;
 use crate::host::layout::Layout;
@@ -25,15 +26,12 @@ pub struct UndoArgs {
     /// Go back to this backup (etc/ssh/signet/backup/last), instead of taking everything out
     #[arg(long)]
     pub backup: Option<PathBuf>,
-    /// Process of an sshd that is to read its configuration again, where systemd does not run
-    #[arg(long)]
-    pub sshd_pid: Option<u32>,
+    /// How it writes.
+    #[command(flatten)]
+    pub writing: Writing,
     /// table, json or yaml [env: SIGNET_FORMAT, VAULT_FORMAT]
     #[arg(long)]
     pub format: Option<String>,
-    /// For tests: end as by a power cut after so many steps of writing
-    #[arg(long, hide = true)]
-    pub stop_after: Option<u32>,
 }
 
 /// Runs the verb.
@@ -43,8 +41,8 @@ pub struct UndoArgs {
 pub fn run(args: &UndoArgs, environment: &Environment) -> Result<u8, Failure> {
     let format = Format::chosen(args.format.as_deref(), environment)?;
     let layout = Layout::under(&args.root);
-    let files = Files::new(&layout, args.stop_after);
-    let undone = undo(&files, &layout, args.backup.as_deref(), args.sshd_pid).map_err(|error| {
+    let files = Files::new(&layout, args.writing.stop_after);
+    let undone = undo(&files, &layout, args.backup.as_deref(), args.writing.sshd_pid).map_err(|error| {
         Failure::from_error(Exit::Failed, &error).hint("mend that, then undo again: it goes on where it stopped")
     })?;
     let answer = match undone {

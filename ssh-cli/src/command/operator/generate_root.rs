@@ -7,6 +7,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use clap::Args;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::{cell, progress, share, show, vault};
 use crate::cli::connect::ConnectArgs;
@@ -14,6 +15,7 @@ use crate::cli::value;
 use crate::config::Environment;
 use crate::output;
 use crate::report::Failure;
+use crate::terminal;
 use crate::vault::Verb;
 
 const ATTEMPT: &str = "sys/generate-root/attempt";
@@ -36,7 +38,7 @@ pub struct GenerateRootArgs {
     /// The encoded token to read, with -otp; - reads it from stdin
     #[arg(long, value_name = "TOKEN")]
     pub decode: Option<String>,
-    /// The one-time password: for -decode, or one of your own for -init
+    /// The one-time password: for -decode (asked on the terminal when left out), or one of your own for -init
     #[arg(long)]
     pub otp: Option<String>,
     /// The nonce that -init printed; the one in progress when left out
@@ -111,20 +113,19 @@ fn rows(answer: &Value) -> Vec<(&'static str, String)> {
 }
 
 fn decode(args: &GenerateRootArgs, encoded: &str) -> Result<u8, Failure> {
-    let otp = args
-        .otp
-        .as_deref()
-        .ok_or_else(|| Failure::usage("-decode needs the -otp that -init printed"))?;
     let encoded = if encoded == "-" {
-        share(Some("-"), &args.connect, "")?.to_string()
+        share(Some("-"), &args.connect, "")?
     } else {
-        encoded.to_owned()
+        Zeroizing::new(encoded.to_owned())
     };
+    let otp = otp(args)?;
     // Vault leaves the padding out, people and tools put it on.
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let veiled = GeneralPurpose::new(&STANDARD, config)
-        .decode(encoded.trim())
-        .map_err(|_| Failure::usage("the encoded token is not base64"))?;
+    let veiled = Zeroizing::new(
+        GeneralPurpose::new(&STANDARD, config)
+            .decode(encoded.trim())
+            .map_err(|_| Failure::usage("the encoded token is not base64"))?,
+    );
     if veiled.len() != otp.len() {
         return Err(Failure::usage(
             "the one-time password is not the one of this token: their lengths differ",
@@ -135,4 +136,16 @@ fn decode(args: &GenerateRootArgs, encoded: &str) -> Result<u8, Failure> {
         String::from_utf8(token).map_err(|_| Failure::usage("the one-time password is not the one of this token"))?;
     output::text(&format!("{token}\n"))?;
     Ok(0)
+}
+
+/// With the encoded token it gives the root token, so it may be kept off the command line.
+fn otp(args: &GenerateRootArgs) -> Result<Zeroizing<String>, Failure> {
+    if let Some(otp) = &args.otp {
+        return Ok(Zeroizing::new(otp.clone()));
+    }
+    let none = || Failure::usage("-decode needs the one-time password that -init printed").hint("give -otp");
+    if !args.connect.is_interactive() {
+        return Err(none());
+    }
+    terminal::ask_secret("One-time password (will be hidden): ").map_err(|_| none())
 }
