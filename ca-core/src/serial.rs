@@ -1,4 +1,5 @@
-//! Serial numbers: unique over all nodes without coordination, contiguous per node so that a KRL can hold ranges.
+//! Serial numbers: unique over all nodes without coordination, contiguous while a node runs so that a KRL can hold ranges, and
+//! never given twice, whatever copy of its data a node is started from.
 
 use std::fmt;
 
@@ -12,12 +13,31 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// A certificate's number: node (16 bits) above the count of that node's certificates (48 bits, from 1). Never 0, since
-/// OpenSSH cannot revoke serial 0.
+/// A certificate's number: node (16 bits) above that node's own number (48 bits, from 1), which counts up from where the clock
+/// stood when the node started. Never 0, since OpenSSH cannot revoke serial 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(u64);
 
 const NUMBER_BITS: u32 = 48;
+/// Numbers that each millisecond of the clock has to itself: 64 of them.
+const MILLISECOND_BITS: u32 = 6;
+
+/// The first number that a node may give which starts at `now_millis` since 1970 and has a record of `last` as its newest; 0
+/// for none.
+///
+/// A node that was put back to an older state (a restored backup, a snapshot of its disk) does not know what it has given
+/// since. The clock knows a bound: numbers given before now are smaller than now's, as long as a node signs fewer than 64
+/// certificates a millisecond on average. A clock that was set back changes nothing, `last` then counts; a clock beyond 2109,
+/// whose numbers would have more than 48 bits, is not believed.
+#[must_use]
+pub const fn first_number(last: u64, now_millis: u64) -> u64 {
+    let after = last.saturating_add(1);
+    if now_millis >> (NUMBER_BITS - MILLISECOND_BITS) != 0 {
+        return after;
+    }
+    let of_now = now_millis << MILLISECOND_BITS;
+    if of_now > after { of_now } else { after }
+}
 
 impl Serial {
     /// Makes the serial of `node`'s certificate `number`; `None` unless `1 ≤ number < 2^48`.
@@ -44,7 +64,7 @@ impl Serial {
         NodeId(u16::try_from(self.0 >> NUMBER_BITS).unwrap_or(u16::MAX))
     }
 
-    /// Which certificate of that node it is, counted from 1.
+    /// The node's own number.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0 & ((1 << NUMBER_BITS) - 1)
@@ -77,5 +97,31 @@ mod tests {
         assert_eq!(Serial::new(NodeId(0), 0), None);
         assert_eq!(Serial::new(NodeId(7), 1 << 48), None);
         assert_eq!(Serial::from_u64(7 << 48), None);
+    }
+
+    #[test]
+    fn a_node_begins_above_all_it_may_have_given_before() {
+        let now = 1_800_000_000_000;
+        for (last, millis, first, why) in [
+            (
+                0,
+                now,
+                now << 6,
+                "a new ledger may be the second of a node whose first one is lost",
+            ),
+            ((now - 1) << 6, now, now << 6, "restored within a millisecond"),
+            (
+                (now << 6) + 7,
+                now,
+                (now << 6) + 8,
+                "started twice within a millisecond",
+            ),
+            (now << 6, now - 3_600_000, (now << 6) + 1, "the clock was set back"),
+            (41, 1 << 42, 42, "a clock beyond 2109"),
+            (41, 0, 42, "no clock"),
+        ] {
+            assert_eq!(first_number(last, millis), first, "{why}");
+            assert!(Serial::new(NodeId(1), first).is_some(), "{why}");
+        }
     }
 }

@@ -19,12 +19,13 @@ use crate::custody::CustodyError;
 use crate::foundation::Foundation;
 use crate::hosts::{HostRegistry, HostStoreError};
 use crate::keyring::{Keyring, KeyringError};
+use crate::ledger::bond::BondError;
 use crate::ledger::{Ledger, LedgerError, LedgerOpenError};
 use crate::login::{LoginSetupError, Logins};
 use crate::metrics::Metrics;
 use crate::mounts::{Mount, MountError, Mounts};
 use crate::node::Node;
-use crate::revocations::{RevocationError, Revocations};
+use crate::revocations::{RepeatError, RevocationError, Revocations};
 use crate::seal::SealError;
 use crate::secret_file::SecretFileError;
 use crate::signer::KeySources;
@@ -240,12 +241,18 @@ pub enum OpenError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerOpenError),
+    /// Store and ledger do not go together.
+    #[error(transparent)]
+    Bond(#[from] BondError),
     /// Enrolled hosts.
     #[error(transparent)]
     Hosts(#[from] HostStoreError),
     /// Revocations.
     #[error("the revocations cannot be used")]
     Revocations(#[from] RevocationError),
+    /// Revocations that a restored store has lost.
+    #[error("the revocations that the ledger tells of cannot be made again")]
+    Repeat(#[from] RepeatError),
     /// The trust bundles.
     #[error("the trust bundles cannot be used")]
     Bundles(#[from] BundleError),

@@ -22,7 +22,7 @@ use crate::keyring::{Keyring, KeyringError};
 use crate::metrics::Metrics;
 use crate::mounts::{Issuer, Mount, Mounts};
 use crate::revocations::{Published, RevocationError, etag, sha256};
-use crate::store::{Change, StoreError, Table};
+use crate::store::{Change, Store, StoreError, Table};
 
 /// The SSHSIG namespace of a revocation list's detached signature.
 pub const KRL_NAMESPACE: &str = "krl.signet";
@@ -395,6 +395,17 @@ fn next(
     };
     let change = seal(&made.text)?;
     Ok(Next::New(Box::new(made), change))
+}
+
+/// The changes that forget the bundles of a store that was put back to an older state: the next ones have versions of the
+/// clock's, which no host has seen.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn forgotten(store: &dyn Store) -> Result<Vec<Change>, StoreError> {
+    let rows = store.scan(Table::Settings)?.into_iter().map(|(key, _)| key);
+    let bundles = rows.filter(|key| key.starts_with(BUNDLE_PREFIX));
+    Ok(bundles.map(|key| Change::Delete(Table::Settings, key)).collect())
 }
 
 fn new_key(keyring: &Keyring) -> Result<SoftwareSigner, BundleError> {

@@ -28,4 +28,7 @@ pub enum Command {
     /// Works on policy files: lint, test, explain, diff
     #[command(subcommand)]
     Policy(command::policy::PolicyCommand),
+    /// Looks after the data folder while no server runs on it: check, restore, restored
+    #[command(subcommand)]
+    Store(command::store::Store),
 }

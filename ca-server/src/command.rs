@@ -5,6 +5,7 @@ pub mod check;
 pub mod dev;
 pub mod policy;
 pub mod serve;
+pub mod store;
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -26,6 +27,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Dev(verb) => verb.run(),
         Command::Audit(verb) => verb.run(),
         Command::Policy(verb) => verb.run(),
+        Command::Store(verb) => verb.run(),
     };
     result.unwrap_or_else(|error| {
         complain(&error);

@@ -9,6 +9,7 @@ pub mod path;
 pub mod problem;
 mod rate_limit;
 mod routes;
+mod stream;
 pub mod table;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,7 +29,7 @@ use self::authenticate::Session;
 use self::envelope::Reply;
 use self::problem::Problem;
 use self::rate_limit::RateLimit;
-use self::table::{Endpoint, Op, Open, Place, Policy, Route};
+use self::table::{Endpoint, Keyholder, Op, Open, Place, Policy, Route};
 use crate::authority::Authority;
 use crate::ledger::EventKind;
 use crate::mounts::Mount;
@@ -60,6 +61,18 @@ struct Api {
     fetches: Arc<RateLimit>,
     /// What is sent as a key share and is none of this server's.
     rubbish_shares: Arc<RateLimit>,
+}
+
+/// Seconds that a backup may take on its way in.
+const RESTORE_SECS: u64 = 6 * 3600;
+
+/// Seconds until a request must be answered, where that is longer than the configured time.
+pub(crate) fn longest_secs(path: &str) -> u64 {
+    if path == "/v1/sys/storage/restore" {
+        RESTORE_SECS
+    } else {
+        0
+    }
 }
 
 /// Such shares from one address within a minute: enough for typing errors, nothing for who guesses.
@@ -193,6 +206,22 @@ async fn answer_node(
     let foundation = api.node.foundation();
     let limits = &foundation.config.limits;
     let mut fields = query_fields(head.uri.query());
+    if route.endpoint == Endpoint::Keyholder(Keyholder::Restore) {
+        // Too large to be read before it is known who sends it.
+        let now = foundation.clock.now();
+        let (node, op) = (&api.node, route.op);
+        let ask = NodeAsk {
+            node,
+            op,
+            path,
+            fields,
+            peer,
+            now,
+            request_id,
+            head,
+        };
+        return routes::restore(&ask, body).await;
+    }
     if matches!(route.op, Op::Write | Op::Delete) {
         let bytes = body::read(body, &head.headers, limits.body_bytes_max).await?;
         let sent = body::parse(&bytes, &head.headers, limits.json_depth_max)?;

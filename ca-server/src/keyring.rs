@@ -100,17 +100,46 @@ impl Keyring {
     /// # Errors
     /// [`BarrierError::Damaged`] when it was altered or moved.
     pub fn unseal(&self, table: Table, key: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, BarrierError> {
-        let (terms, place) = (self.terms()?, place(table, key));
-        let damaged = || BarrierError::Damaged { place: place.clone() };
+        self.unseal_outside(&place(table, key), sealed)
+    }
+
+    /// Seals what lies outside the store, at a place that no table has, under the newest term.
+    ///
+    /// # Errors
+    /// As [`Keyring::seal`].
+    pub(crate) fn seal_outside(&self, place: &str, secret: &[u8]) -> Result<Vec<u8>, BarrierError> {
+        let terms = self.terms()?;
+        terms.newest()?.encrypt_term(terms.newest_term(), place, secret)
+    }
+
+    /// Opens what [`Keyring::seal_outside`] made.
+    ///
+    /// # Errors
+    /// As [`Keyring::unseal`].
+    pub(crate) fn unseal_outside(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, BarrierError> {
+        let terms = self.terms()?;
+        let damaged = || BarrierError::Damaged {
+            place: place.to_owned(),
+        };
         match sealed.split_first().ok_or_else(damaged)? {
-            (&VERSION, _) => terms.get(1, &place)?.decrypt(&place, sealed),
+            (&VERSION, _) => terms.get(1, place)?.decrypt(place, sealed),
             (&VERSION_TERM, rest) => {
                 let (term, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
                 let term = u32::from_be_bytes(*term);
-                terms.get(term, &place)?.decrypt_term(term, &place, rest)
+                terms.get(term, place)?.decrypt_term(term, place, rest)
             }
             _ => Err(damaged()),
         }
+    }
+
+    /// The keyring of a copy of this store, as it was when the copy was made.
+    ///
+    /// # Errors
+    /// [`KeyringError::NotThisRoot`] when the root key has changed in between.
+    pub(crate) fn of_copy(&self, store: Arc<dyn Store>) -> Result<Self, KeyringError> {
+        let terms = self.terms()?;
+        let stored = Stored::read_with(terms.root()?, store.as_ref())?;
+        Ok(Self::holding(terms.renewed(&stored)?, store))
     }
 
     /// The store behind the barrier.

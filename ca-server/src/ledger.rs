@@ -1,6 +1,8 @@
 //! The ledger: no record, no certificate. Handlers lay out their event and wait; one thread chains whatever waits, makes
 //! it durable in one transaction, and lets all of them go at once.
 
+pub mod bond;
+pub mod mend;
 mod reader;
 mod sink;
 #[cfg(test)]
@@ -14,7 +16,7 @@ use std::thread::JoinHandle;
 
 use signet_core::certificate::SignedCertificate;
 pub use signet_core::ledger::{Event, EventKind, IssueContext};
-use signet_core::serial::{NodeId, Serial};
+use signet_core::serial::{NodeId, Serial, first_number};
 use signet_core::time::UnixTime;
 use tokio::sync::oneshot;
 
@@ -37,6 +39,10 @@ pub struct Ledger(Arc<Shared>);
 struct Shared {
     node: NodeId,
     clock: Clock,
+    /// Whether records of certificates were there at the start.
+    had_issued: bool,
+    /// The number that this run began with.
+    first_number: u64,
     next_number: AtomicU64,
     queue: Arc<Queue>,
     sinks: Sinks,
@@ -69,8 +75,10 @@ impl Ledger {
     ) -> Result<Self, LedgerOpenError> {
         let path = data.join(FILE);
         let writer = Writer::open(&path, node)?;
-        let next_number = AtomicU64::new(writer.last_number()? + 1);
-        let sinks = Sinks::start(&path, sinks)?;
+        let last_number = writer.last_number()?;
+        // INVARIANT: whatever older copy of the folder this is, no number is given twice.
+        let first_number = first_number(last_number, clock.now_millis());
+        let sinks = Sinks::start(&path, sinks, writer.head())?;
         let queue = Arc::new(Queue::default());
         let thread = writer
             .start(Arc::clone(&queue), sinks.progress(), metrics)
@@ -79,7 +87,9 @@ impl Ledger {
         Ok(Self(Arc::new(Shared {
             node,
             clock,
-            next_number,
+            had_issued: last_number > 0,
+            first_number,
+            next_number: AtomicU64::new(first_number),
             queue,
             sinks,
             writer,
@@ -95,7 +105,7 @@ impl Ledger {
     /// Whether this node has ever issued a certificate.
     #[must_use]
     pub fn has_issued(&self) -> bool {
-        self.0.next_number.load(Ordering::Relaxed) > 1
+        self.0.had_issued || self.0.next_number.load(Ordering::Relaxed) > self.0.first_number
     }
 
     /// The next serial. A number whose record is never written is skipped; none is ever given twice.
@@ -258,6 +268,19 @@ pub enum LedgerOpenError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A sink holds what the ledger does not: the ledger was put back to an older state.
+    #[error(
+        "the audit sink `{}` holds record {theirs}, which this ledger, at {ours}, has not got: the data folder was put back to \
+         an older state; run `signet-ca store restored`, or move the sink away if it is of another server", path.display()
+    )]
+    RolledBack {
+        /// The sink's file.
+        path: PathBuf,
+        /// The position of its last record.
+        theirs: u64,
+        /// The position of the ledger's last record.
+        ours: u64,
     },
     /// No thread to be had.
     #[error("the ledger's thread cannot be started")]

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod aws;
+pub mod backup;
 pub mod barrier;
 pub mod bundle;
 pub mod certificates;
@@ -38,5 +39,6 @@ pub mod serve;
 pub mod signer;
 mod stop;
 pub mod store;
+pub mod store_check;
 pub mod tls;
 pub mod tokens;

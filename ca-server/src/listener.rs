@@ -333,7 +333,8 @@ async fn answer(
     shared: &Shared,
 ) -> Result<Response<Body>, std::convert::Infallible> {
     request.extensions_mut().insert(PeerAddress(peer.ip().to_canonical()));
-    let timeout = Duration::from_secs(shared.limits.request_timeout_secs);
+    let longest = crate::http::longest_secs(request.uri().path());
+    let timeout = Duration::from_secs(shared.limits.request_timeout_secs.max(longest));
     match tokio::time::timeout(timeout, shared.router.clone().call(request)).await {
         Ok(response) => response,
         Err(_) => Ok(too_slow()),

@@ -3,6 +3,7 @@
 //! for a seal or a disk blocks: call it off the request threads.
 
 mod rekey;
+mod restore;
 mod root;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,9 @@ pub struct Node {
     makes_mounts: AtomicBool,
     /// Whether a thread is trying already.
     trying: AtomicBool,
+    /// Whether somebody obeys `restart`.
+    restarts: AtomicBool,
+    restart: tokio::sync::Notify,
     /// Counts how often it was sealed.
     sealings: watch::Sender<u64>,
 }
@@ -72,6 +76,8 @@ pub enum Closed {
     Shares(String),
     /// Somebody sealed it, and it opens by itself at the next start only.
     ByHand,
+    /// A backup takes the place of the data; the server starts anew on it.
+    Restoring,
 }
 
 impl Closed {
@@ -83,6 +89,7 @@ impl Closed {
             Self::Waiting(reason) => format!("{reason}; it is tried again"),
             Self::Refused(reason) => format!("{reason}; mend it, then send SIGHUP"),
             Self::Shares(reason) => reason.clone(),
+            Self::Restoring => "a backup is being restored; the server starts anew in a moment".to_owned(),
             Self::ByHand => "it was sealed by hand; restart the server to unseal it".to_owned(),
         }
     }
@@ -126,6 +133,15 @@ impl Actor {
         match self {
             Self::Server | Self::Address(_) => None,
             Self::Caller(caller) => Some(caller.accessor()),
+        }
+    }
+
+    /// Writes into an event who caused it.
+    fn sign(&self, event: Event) -> Event {
+        match self {
+            Self::Server => event.text("by", "signet.toml"),
+            Self::Address(address) => event.text("by", "key-share").text("address", &address.to_string()),
+            Self::Caller(caller) => event.caller(caller),
         }
     }
 }
@@ -186,6 +202,8 @@ impl Node {
             root: Mutex::default(),
             makes_mounts: AtomicBool::new(false),
             trying: AtomicBool::new(false),
+            restarts: AtomicBool::new(false),
+            restart: tokio::sync::Notify::new(),
             sealings: watch::Sender::default(),
         })
     }
@@ -604,6 +622,7 @@ impl Node {
         let row = self.custody.row()?;
         let authority = Authority::open_on(&self.foundation, keyring)?;
         self.record(self.event(EventKind::Unseal, actor).text("seal", row.kind()?.as_str()))?;
+        crate::revocations::repeat_blocking(&authority).map_err(OpenError::from)?;
         if self.makes_mounts.load(Ordering::SeqCst) {
             make_mounts(&authority)?;
         }
@@ -642,12 +661,7 @@ impl Node {
     }
 
     fn event(&self, kind: EventKind, actor: &Actor) -> Event {
-        let event = self.foundation.ledger.event(kind);
-        match actor {
-            Actor::Server => event.text("by", "signet.toml"),
-            Actor::Address(address) => event.text("by", "key-share").text("address", &address.to_string()),
-            Actor::Caller(caller) => event.caller(caller),
-        }
+        actor.sign(self.foundation.ledger.event(kind))
     }
 
     fn record(&self, event: Event) -> Result<(), LedgerError> {
@@ -723,6 +737,12 @@ pub enum LifeError {
     /// Custody.
     #[error(transparent)]
     Custody(#[from] CustodyError),
+    /// A backup that cannot be used.
+    #[error(transparent)]
+    Archive(#[from] crate::backup::archive::ArchiveError),
+    /// A backup that cannot be restored.
+    #[error(transparent)]
+    Restore(#[from] crate::backup::restore::RestoreError),
     /// Opening.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -3,6 +3,7 @@
 
 mod entry;
 mod list;
+mod repeat;
 mod resolve;
 mod selector;
 #[cfg(test)]
@@ -17,6 +18,8 @@ use signet_core::time::UnixTime;
 pub use self::entry::{About, Entry, Reach};
 pub use self::list::{Candidate, Changing, MountList, Published};
 pub(crate) use self::list::{etag, sha256};
+pub use self::repeat::RepeatError;
+pub(crate) use self::repeat::{Losses, repeat_blocking};
 pub use self::resolve::{Ground, HITS_SHOWN, Resolution, ResolveError, resolve};
 pub use self::selector::{Selector, SelectorError};
 use crate::barrier::BarrierError;
@@ -137,6 +140,39 @@ impl Revocations {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(mount.uuid());
     }
+}
+
+/// The changes that raise every list's version, of a store that was put back to an older state: above all versions that may
+/// have been published since. A mount that had no list then may have got one meanwhile.
+///
+/// # Errors
+/// [`RevocationError`] naming what cannot be read.
+pub(crate) fn raised(keyring: &Keyring, now: UnixTime) -> Result<Vec<Change>, RevocationError> {
+    let mut heads: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+    for (path, sealed) in keyring.store().scan(Table::Mounts)? {
+        let json = keyring.unseal(Table::Mounts, &path, &sealed)?;
+        let mount: serde_json::Value = serde_json::from_slice(&json).unwrap_or_default();
+        let damaged = || RevocationError::Damaged { key: path.clone() };
+        let uuid = mount
+            .get("uuid")
+            .and_then(serde_json::Value::as_str)
+            .ok_or_else(damaged)?;
+        heads.insert(format!("{}{uuid}", list::HEAD_PREFIX), None);
+    }
+    for (key, sealed) in keyring.store().scan(Table::Settings)? {
+        if key.starts_with(list::HEAD_PREFIX) {
+            let json = keyring.unseal(Table::Settings, &key, &sealed)?;
+            heads.insert(key, Some(json.to_vec()));
+        }
+    }
+    heads
+        .into_iter()
+        .map(|(key, json)| {
+            let raised = list::raised(json.as_deref(), now);
+            let raised = raised.ok_or_else(|| RevocationError::Damaged { key: key.clone() })?;
+            Ok(keyring.seal(Table::Settings, &key, &raised)?)
+        })
+        .collect()
 }
 
 /// Why a revocation list cannot be had or changed.

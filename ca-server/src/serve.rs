@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,9 +40,34 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     record_start(&foundation)?;
     let node = Node::start(foundation)?;
     let tls = tls(&node.foundation().config)?;
-    run_node(&node, tls.as_ref(), |address, fingerprint| {
+    node.allow_restart();
+    let ended = run_node(&node, tls.as_ref(), |address, fingerprint| {
         announce(&node.foundation().config, address, fingerprint)
-    })
+    })?;
+    match ended {
+        Ended::Stopped => Ok(()),
+        Ended::Anew => Err(anew()).context("the server cannot start itself anew on the restored data; start it"),
+    }
+}
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// By a signal.
+    Stopped,
+    /// The data was restored: what this process holds is of the past.
+    Anew,
+}
+
+/// Becomes a new process of the same number, program and arguments, so that a service manager sees no end. Comes back only
+/// with an error. All files are closed on the way, the lock of the data folder with them.
+fn anew() -> std::io::Error {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
+    tracing::info!("starting anew");
+    Command::new(program).args(std::env::args_os().skip(1)).exec()
 }
 
 /// Serves an opened authority: mounts of the configuration are made, listeners bound, then `ready` is told the address.
@@ -53,7 +80,7 @@ pub fn run_opened(
     ready: impl FnOnce(SocketAddr, Option<&str>) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
     record_start(&authority.foundation)?;
-    run_node(&Node::around(Arc::clone(authority))?, tls, ready)
+    run_node(&Node::around(Arc::clone(authority))?, tls, ready).map(drop)
 }
 
 /// Serves a node, sealed or not; a seal that is not available is tried again in the background.
@@ -64,7 +91,7 @@ fn run_node(
     node: &Arc<Node>,
     tls: Option<&Tls>,
     ready: impl FnOnce(SocketAddr, Option<&str>) -> std::io::Result<()>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ended> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = runtime.block_on(async { Signals::new() })?;
     node.make_mounts()?;
@@ -79,18 +106,20 @@ fn run_node(
     tell_status(node);
     tracing::info!(%address, fingerprint, node = foundation.config.node.0, "serving");
     node.keep_trying();
-    runtime.block_on(obey(signals, node, tls));
+    let ended = runtime.block_on(obey(signals, node, tls));
     notify(&[NotifyState::Stopping]);
     tracing::info!("draining");
     shutdown.send_replace(true);
     serving.into_iter().for_each(Serving::join);
-    foundation
-        .ledger
-        .record_blocking(foundation.ledger.event(EventKind::Stop))?;
-    foundation.ledger.close();
+    if ended == Ended::Stopped {
+        foundation
+            .ledger
+            .record_blocking(foundation.ledger.event(EventKind::Stop))?;
+        foundation.end();
+    }
     crate::pkcs11::close();
     tracing::info!("stopped");
-    Ok(())
+    Ok(ended)
 }
 
 /// Tells systemd, and so `systemctl status`, whether the server is sealed and why.
@@ -252,8 +281,8 @@ impl Signals {
     }
 }
 
-/// Reloads on SIGHUP, pats the watchdog, returns on SIGTERM or SIGINT.
-async fn obey(mut signals: Signals, node: &Arc<Node>, tls: Option<&Tls>) {
+/// Reloads on SIGHUP, pats the watchdog, returns on SIGTERM or SIGINT, or when a backup was restored.
+async fn obey(mut signals: Signals, node: &Arc<Node>, tls: Option<&Tls>) -> Ended {
     let watchdog = sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 2);
     let mut pat = tokio::time::interval(watchdog.max(Duration::from_millis(100)));
     loop {
@@ -274,8 +303,9 @@ async fn obey(mut signals: Signals, node: &Arc<Node>, tls: Option<&Tls>) {
                 notify(&[NotifyState::Ready]);
             }
             _ = pat.tick() => notify(&[NotifyState::Watchdog]),
-            _ = signals.terminate.recv() => return,
-            _ = signals.interrupt.recv() => return,
+            () = node.restart_wanted() => return Ended::Anew,
+            _ = signals.terminate.recv() => return Ended::Stopped,
+            _ = signals.interrupt.recv() => return Ended::Stopped,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What must survive a restart, apart from the ledger: a few tables of key and value. The store is never trusted with plain
 //! text of a secret: whoever puts one in has sealed it under the barrier first.
 
+pub(crate) mod copy;
+pub(crate) mod readonly;
 pub mod sqlite;
 
 use std::fmt::Debug;

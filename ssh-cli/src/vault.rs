@@ -1,5 +1,6 @@
 //! The client's side of Vault's HTTP API: one request in, one reply or refusal out. The only user of reqwest.
 
+pub mod backup;
 pub mod fetch;
 mod http;
 

@@ -353,6 +353,20 @@ impl Authority {
             .expect("signet-ca audit")
     }
 
+    /// Runs `signet-ca store …` with this authority's configuration.
+    pub fn store(&self, arguments: &[&str]) -> Output {
+        let config = self.folder.path().join("signet.toml");
+        Command::new(ours("signet-ca"))
+            .arg("store")
+            .args(arguments)
+            .arg("--config")
+            .arg(config)
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .expect("signet-ca store")
+    }
+
     /// The ledger's records of one event (all of them with `""`), oldest first.
     pub fn records(&self, event: &str) -> Vec<serde_json::Value> {
         let output = self.audit(&["export"]);
@@ -385,6 +399,17 @@ impl Drop for Authority {
             eprintln!("--- signet-ca's log ---\n{text}");
         }
     }
+}
+
+/// Runs `signet-ca audit verify` over a file of JSON lines.
+pub fn audit_file(path: &Path) -> Output {
+    let mut command = Command::new(ours("signet-ca"));
+    let command = command
+        .args(["audit", "verify"])
+        .arg(path)
+        .env_clear()
+        .stdin(Stdio::null());
+    command.output().expect("signet-ca audit")
 }
 
 /// The policies that ship with the project.

@@ -75,6 +75,17 @@ impl Head {
             hash: parts.hash,
         })
     }
+
+    /// The head after `line`, if that is the record, intact, that was sealed onto this one.
+    #[must_use]
+    pub fn then(self, line: &str) -> Option<Self> {
+        let parts = Parts::of(line)?;
+        let follows = parts.prev == self.hash && self.position.checked_add(1) == Some(parts.position);
+        (follows && parts.is_intact()).then_some(Self {
+            position: parts.position,
+            hash: parts.hash,
+        })
+    }
 }
 
 /// Seals `event` on `head`: the record's line (without line end) and the new head.

@@ -58,6 +58,8 @@ pub enum EventKind {
     GenerateRootCancel,
     GenerateRootFailed,
     GenerateRoot,
+    Backup,
+    Restore,
 }
 
 impl EventKind {
@@ -109,6 +111,8 @@ impl EventKind {
         Self::GenerateRootCancel,
         Self::GenerateRootFailed,
         Self::GenerateRoot,
+        Self::Backup,
+        Self::Restore,
     ];
 
     /// The word in the record's `event`.
@@ -161,6 +165,8 @@ impl EventKind {
             Self::GenerateRootCancel => "generate-root-cancel",
             Self::GenerateRootFailed => "generate-root-failed",
             Self::GenerateRoot => "generate-root",
+            Self::Backup => "backup",
+            Self::Restore => "restore",
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::barrier::BarrierError;
 use crate::config::SYSTEM_TTL_SECS;
 use crate::keyring::{Keyring, KeyringError};
-use crate::store::{StoreError, Table};
+use crate::store::{Change, StoreError, Table};
 
 const KEY: &str = "longest-lifetime";
 /// Raised in steps of an hour, so that it is seldom raised.
@@ -47,6 +47,12 @@ impl Longest {
             keyring,
             changing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// The change that forgets the mark, of a store that was put back to an older state: then the longest lifetime that is
+    /// allowed counts.
+    pub(crate) fn forgotten() -> Change {
+        Change::Delete(Table::Settings, KEY.to_owned())
     }
 
     /// Seconds.

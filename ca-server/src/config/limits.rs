@@ -28,6 +28,8 @@ pub struct Limits {
     /// KRLs, trust bundles and public keys fetched from one address in a minute. A bucket of its own, since a whole fleet may
     /// fetch them from behind one address; an answer "not modified" counts like any other.
     pub fetch_rate_per_minute: u32,
+    /// Bytes of a backup that is sent to be restored.
+    pub restore_bytes_max: u64,
     /// Tokens alive at the same time; the next login is refused rather than memory exhausted.
     pub tokens_max: usize,
 }
@@ -46,6 +48,7 @@ impl Default for Limits {
             login_rate_per_minute: 300,
             host_rate_per_minute: 6_000,
             fetch_rate_per_minute: 6_000,
+            restore_bytes_max: 16 << 30,
             tokens_max: 1_000_000,
         }
     }
@@ -90,6 +93,9 @@ impl Limits {
                 .number("fetch_rate_per_minute", 1..=100_000_000)
                 .and_then(|number| u32::try_from(number).ok())
                 .unwrap_or(default.fetch_rate_per_minute),
+            restore_bytes_max: section
+                .number("restore_bytes_max", 1 << 20..=1 << 50)
+                .unwrap_or(default.restore_bytes_max),
             tokens_max: count("tokens_max", 1, 100_000_000, default.tokens_max),
         }
     }

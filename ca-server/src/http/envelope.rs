@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use signet_core::time::UnixTime;
 
 use super::problem::Problem;
+use super::stream::Chunks;
 use crate::tokens::TokenEntry;
 
 /// What an endpoint answers.
@@ -43,6 +44,8 @@ enum Answer {
     Text(&'static str, String),
     /// Bytes that caches may keep.
     Cacheable(Box<Cacheable>),
+    /// Bytes that are made while they are sent.
+    Stream(Body),
 }
 
 /// What hosts fetch over and over: answered whole once, and then "not modified" until it changes.
@@ -162,6 +165,12 @@ impl Reply {
         Self::of(Answer::Cacheable(Box::new(answer)))
     }
 
+    /// Bytes that are made while they are sent; a failure in between breaks the connection off.
+    #[must_use]
+    pub(super) fn stream(bytes: Chunks) -> Self {
+        Self::of(Answer::Stream(Body::new(bytes)))
+    }
+
     const fn of(body: Answer) -> Self {
         Self {
             body,
@@ -188,6 +197,7 @@ impl Reply {
             Answer::Head(status) => return empty(status),
             Answer::Text(content_type, text) => return text_response(content_type, text),
             Answer::Cacheable(answer) => return cacheable_response(*answer, asked),
+            Answer::Stream(body) => return response(StatusCode::OK, BYTES, body),
             Answer::Bare(status, value) => return json_response(status, format!("{value}\n").into_bytes()),
             Answer::Nothing => ("null".to_owned(), None, None),
             Answer::Data(value) => (value.to_string(), None, None),
@@ -214,6 +224,8 @@ fn members(mut map: Map<String, Value>) -> Option<String> {
     let members = text.strip_prefix('{')?.strip_suffix('}')?;
     (!members.is_empty()).then(|| members.to_owned())
 }
+
+const BYTES: &str = "application/octet-stream";
 
 const ENVELOPE: &[&str] = &[
     "request_id",

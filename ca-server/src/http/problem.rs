@@ -13,6 +13,8 @@ use signet_core::vault_value::FieldError;
 use super::body::ReadBodyError;
 use super::path::PathError;
 use crate::authority::OpenError;
+use crate::backup::archive::ArchiveError;
+use crate::backup::restore::RestoreError;
 use crate::bundle::BundleError;
 use crate::custody::CustodyError;
 use crate::custody::recipients::RecipientError;
@@ -508,6 +510,27 @@ impl From<CustodyError> for Problem {
     }
 }
 
+impl From<ArchiveError> for Problem {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Custody(CustodyError::OtherSeal { .. }) => {
+                Self::refused("not-for-this-seal", error.to_string())
+            }
+            ArchiveError::Custody(CustodyError::Seal(SealError::WrongKey { .. }) | CustodyError::RowBroken)
+            | ArchiveError::NotABackup
+            | ArchiveError::Newer { .. }
+            | ArchiveError::Truncated
+            | ArchiveError::Altered
+            | ArchiveError::OtherNode { .. }
+            | ArchiveError::DoesNotOpen => Self::refused("backup-invalid", error.to_string()),
+            ArchiveError::Custody(error) => error.into(),
+            ArchiveError::File(_) | ArchiveError::Keyring(_) | ArchiveError::Store(_) | ArchiveError::Random(_) => {
+                Self::internal(&error)
+            }
+        }
+    }
+}
+
 impl From<RecipientError> for Problem {
     fn from(error: RecipientError) -> Self {
         match error {
@@ -535,6 +558,11 @@ impl From<LifeError> for Problem {
             LifeError::Open(OpenError::Sealed { reason }) => Self::Sealed { reason },
             LifeError::Custody(error) | LifeError::Open(OpenError::Custody(error)) => error.into(),
             LifeError::Open(error) => Self::internal(&error),
+            LifeError::Archive(error) | LifeError::Restore(RestoreError::Archive(error)) => error.into(),
+            LifeError::Restore(error @ RestoreError::Unsound { .. }) => {
+                Self::refused("backup-invalid", error.to_string())
+            }
+            LifeError::Restore(error) => Self::internal(&error),
             LifeError::Share(error) => error.into(),
             LifeError::Recipients(error) => error.into(),
             LifeError::Ledger(error) => error.into(),

@@ -1,6 +1,7 @@
 //! The handlers, one file a noun, and the one place that calls them. Each match is exhaustive: a row of the table without a
 //! handler does not compile.
 
+mod backup;
 mod bundle;
 mod ca;
 mod certificates;
@@ -19,6 +20,8 @@ mod sign;
 mod signet;
 mod sys;
 mod token;
+
+use axum::body::Body;
 
 use super::Permit;
 use super::ask::{Ask, NodeAsk};
@@ -57,7 +60,14 @@ pub(super) async fn keyholder(endpoint: Keyholder, ask: &NodeAsk<'_>) -> Result<
         Keyholder::RootStart => keyholder::root_start(ask).await,
         Keyholder::RootCancel => keyholder::root_cancel(ask).await,
         Keyholder::RootUpdate => keyholder::root_update(ask).await,
+        // Its body is read piece by piece: `restore`.
+        Keyholder::Restore => Err(Problem::UnsupportedPath),
     }
+}
+
+/// A backup that is sent to be restored.
+pub(super) async fn restore(ask: &NodeAsk<'_>, body: Body) -> Result<Reply, Problem> {
+    backup::restore(ask, body).await
 }
 
 /// Endpoints without a token.
@@ -141,6 +151,7 @@ pub(super) async fn policy(endpoint: Policy, ask: &Ask<'_>, permit: &Permit) -> 
         Policy::HostForget => hosts::forget(ask, permit).await,
         Policy::HostTokenCreate => hosts::create_token(ask, permit).await,
         Policy::Reconcile => reconcile::read(ask).await,
+        Policy::Backup => backup::take(ask, permit).await,
     }
 }
 

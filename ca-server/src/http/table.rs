@@ -84,7 +84,7 @@ fn asks_for_list(query: Option<&str>) -> bool {
 pub enum Endpoint {
     /// Anybody, sealed or not, at a limited rate.
     Node(NodeEndpoint),
-    /// Whoever a policy permits it, or who brings a share of the key.
+    /// Whoever a policy permits it, or who brings a share of the key; before there is a key, anybody.
     Keyholder(Keyholder),
     /// Anybody, at a limited rate.
     Open(Open),
@@ -166,6 +166,7 @@ pub enum Keyholder {
     RootStart,
     RootCancel,
     RootUpdate,
+    Restore,
 }
 
 /// Endpoints for any valid token.
@@ -236,6 +237,7 @@ pub enum Policy {
     HostForget,
     HostTokenCreate,
     Reconcile,
+    Backup,
 }
 
 /// Where a pattern hangs.
@@ -539,6 +541,8 @@ pub const ROUTES: &[Route] = &[
     root(Op::Write,   "sys/generate-root/attempt", keyholder(Keyholder::RootStart), &["otp", "age_key", "pgp_key", "key"]),
     root(Op::Delete,  "sys/generate-root/attempt", keyholder(Keyholder::RootCancel), SHARE_FIELDS),
     root(Op::Write,   "sys/generate-root/update", keyholder(Keyholder::RootUpdate), SHARE_FIELDS),
+    root(Op::Read,    "sys/storage/backup",      policy(Policy::Backup),           ANY),
+    root(Op::Write,   "sys/storage/restore",     keyholder(Keyholder::Restore),    ANY),
     root(Op::Read,    "sys/mounts",              policy(Policy::MountList),        ANY),
     root(Op::Read,    "sys/mounts/*path/tune",   policy(Policy::MountTuneRead),    ANY),
     root(Op::Write,   "sys/mounts/*path/tune",   policy(Policy::MountTune),        TUNE_FIELDS),

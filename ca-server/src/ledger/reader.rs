@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use signet_core::ledger::Head;
 
 /// Reads a ledger's file, also while a server writes it.
 #[derive(Debug)]
@@ -60,6 +61,18 @@ impl Reader {
             .0
             .query_row("SELECT max(position) FROM ledger", [], |row| row.get(0))?;
         Ok(unsigned(newest.unwrap_or_default()))
+    }
+
+    /// The newest record.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn head(&self) -> rusqlite::Result<Head> {
+        let newest = self.before(u64::MAX, 1)?;
+        Ok(newest
+            .first()
+            .and_then(|(_, line)| Head::of_line(line))
+            .unwrap_or(Head::EMPTY))
     }
 
     /// The record of a certificate, by the number in its serial.

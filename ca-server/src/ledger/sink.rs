@@ -79,7 +79,7 @@ struct Orders {
 
 impl Sinks {
     /// Starts a thread a sink. A file that cannot be opened now is a mistake of whoever configured it; later it is not.
-    pub(super) fn start(ledger: &Path, paths: &[PathBuf]) -> Result<Self, LedgerOpenError> {
+    pub(super) fn start(ledger: &Path, paths: &[PathBuf], newest: Head) -> Result<Self, LedgerOpenError> {
         let (progress, orders) = (Arc::new(Progress::default()), Arc::new(Orders::default()));
         let mut threads = Vec::new();
         for path in paths {
@@ -92,8 +92,26 @@ impl Sinks {
                 path: path.clone(),
                 source,
             };
-            let (file, position) = open(path, &memory).map_err(fail)?;
+            let (file, place) = open(path, &memory).map_err(fail)?;
             assert_mode(&file).map_err(fail)?;
+            // SECURITY: what the ledger has lost must not be written over by other records of the same positions.
+            let holds = |head: Head| {
+                holds(&reader, head).map_err(|source| LedgerOpenError::Database {
+                    path: ledger.to_owned(),
+                    source,
+                })
+            };
+            if let Place::Written(last) = &place
+                && !holds(*last)?
+            {
+                return Err(LedgerOpenError::RolledBack {
+                    path: path.clone(),
+                    theirs: last.position,
+                    ours: newest.position,
+                });
+            }
+            // A place that was only remembered may be of before the ledger was put back.
+            let position = place.position().min(newest.position);
             let sink = Sink {
                 path: path.clone(),
                 memory,
@@ -206,8 +224,8 @@ impl Sink {
         if let Some(file) = self.file.take() {
             return Ok(file);
         }
-        let (file, position) = open(&self.path, &self.memory)?;
-        self.position = self.position.max(position);
+        let (file, place) = open(&self.path, &self.memory)?;
+        self.position = self.position.max(place.position());
         Ok(file)
     }
 
@@ -253,8 +271,56 @@ fn assert_mode(file: &File) -> io::Result<()> {
     )))
 }
 
-/// Opens a sink's file for appending, cuts a half line at its end off, and tells the position of its last record.
-fn open(path: &Path, memory: &Path) -> io::Result<(File, u64)> {
+/// How far a sink has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Its file's last record.
+    Written(Head),
+    /// Its file tells nothing, as it is new or no file; the position that was kept for that.
+    Remembered(u64),
+}
+
+impl Place {
+    pub(super) const fn position(self) -> u64 {
+        match self {
+            Self::Written(head) => head.position,
+            Self::Remembered(position) => position,
+        }
+    }
+}
+
+/// Whether the ledger has exactly this record.
+pub(super) fn holds(reader: &Reader, head: Head) -> rusqlite::Result<bool> {
+    if head == Head::EMPTY {
+        return Ok(true);
+    }
+    let found = reader.after(head.position.saturating_sub(1), 1)?;
+    Ok(found.first().and_then(|(_, line)| Head::of_line(line)) == Some(head))
+}
+
+/// The last record that a sink's file holds; `None` where it holds none or is no file. Reads only.
+pub(super) fn last_record(path: &Path) -> io::Result<Option<Head>> {
+    let mut file = match File::open(path) {
+        Ok(file) if file.metadata()?.is_file() => file,
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let (_, tail) = last_lines(&mut file)?;
+    Ok(last_head(&tail))
+}
+
+fn last_head(lines: &[u8]) -> Option<Head> {
+    let whole = lines.iter().rposition(|byte| *byte == b'\n')?;
+    let last = lines
+        .get(..whole)?
+        .split(|byte| *byte == b'\n')
+        .rfind(|line| !line.is_empty());
+    Head::of_line(std::str::from_utf8(last?).ok()?)
+}
+
+/// Opens a sink's file for appending, cuts a half line at its end off, and tells the place of its last record.
+fn open(path: &Path, memory: &Path) -> io::Result<(File, Place)> {
     let mut file = OpenOptions::new()
         .read(true)
         .append(true)
@@ -262,7 +328,7 @@ fn open(path: &Path, memory: &Path) -> io::Result<(File, u64)> {
         .mode(0o600)
         .open(path)?;
     if !file.metadata()?.is_file() {
-        return Ok((file, remembered(memory)));
+        return Ok((file, Place::Remembered(remembered(memory))));
     }
     let (start, tail) = last_lines(&mut file)?;
     let whole = tail
@@ -272,10 +338,11 @@ fn open(path: &Path, memory: &Path) -> io::Result<(File, u64)> {
     if whole < tail.len() {
         file.set_len(start + u64::try_from(whole).unwrap_or(0))?;
     }
-    let lines = tail.get(..whole).unwrap_or_default();
-    let last = lines.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
-    let head = last.and_then(|line| Head::of_line(std::str::from_utf8(line).ok()?));
-    Ok((file, head.map_or_else(|| remembered(memory), |head| head.position)))
+    let head = tail.get(..whole).and_then(last_head);
+    Ok((
+        file,
+        head.map_or_else(|| Place::Remembered(remembered(memory)), Place::Written),
+    ))
 }
 
 /// The end of a file, from where it was read: at least one whole line and what stands half behind it, or all there is.

@@ -7,6 +7,7 @@ use signet_core::ledger::{Verification, Verifier};
 use signet_core::serial::NodeId;
 use signet_core::time::UnixTime;
 
+use super::mend::{Mending, Source};
 use super::{EventKind, FILE, Ledger, LedgerError, LedgerOpenError, Reader};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -126,13 +127,20 @@ fn a_changed_newest_record_and_another_node_are_refused_at_start() {
 fn serials_go_on_after_the_last_recorded_one() {
     let data = tempfile::tempdir().unwrap();
     let ledger = open(data.path(), &[]);
-    assert_eq!(ledger.reserve_serial().unwrap().number(), 1);
+    let first = 1_700_000_000_000 << 6;
+    assert!(!ledger.has_issued());
+    assert_eq!(ledger.reserve_serial().unwrap().number(), first);
+    assert!(ledger.has_issued());
     record(&ledger, "alice").unwrap();
     ledger.close();
     let other = connect(&data.path().join(FILE)).unwrap();
-    other.execute_batch("UPDATE ledger SET number = 41").unwrap();
-    let serial = open(data.path(), &[]).reserve_serial().unwrap();
-    assert_eq!((serial.node(), serial.number()), (NodeId(1), 42));
+    other
+        .execute_batch(&format!("UPDATE ledger SET number = {}", first + 41))
+        .unwrap();
+    let ledger = open(data.path(), &[]);
+    assert!(ledger.has_issued());
+    let serial = ledger.reserve_serial().unwrap();
+    assert_eq!((serial.node(), serial.number()), (NodeId(1), first + 42));
 }
 
 #[test]
@@ -200,4 +208,79 @@ fn a_failing_sink_holds_nobody_up_and_catches_up() {
     let text = wait_for_lines(&path, 11);
     assert_eq!(verify(text.lines()).findings, []);
     ledger.close();
+}
+
+/// What lies in the folder, at another place: what a snapshot of the disk holds.
+fn snapshot(data: &Path, to: &Path) {
+    for name in ["ledger.db", "ledger.db-wal"] {
+        if data.join(name).exists() {
+            std::fs::copy(data.join(name), to.join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_ledger_that_was_put_back_is_refused_when_a_sink_knows_better() {
+    let (data, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = data.path().join("audit.jsonl");
+    let sinks = std::slice::from_ref(&path);
+    let ledger = open(data.path(), sinks);
+    record(&ledger, "alice").unwrap();
+    wait_for_lines(&path, 1);
+    ledger.close();
+    snapshot(data.path(), kept.path());
+    let ledger = open(data.path(), sinks);
+    (0..2).for_each(|_| assert!(record(&ledger, "bob").is_ok()));
+    wait_for_lines(&path, 3);
+    ledger.close();
+    snapshot(kept.path(), data.path());
+    let refused = open_node(data.path(), 1, sinks).unwrap_err();
+    assert!(
+        matches!(refused, LedgerOpenError::RolledBack { theirs: 3, ours: 1, .. }),
+        "{refused}"
+    );
+    // Not even when the ledger has gone on from there, as far as the sink and further.
+    let ledger = open(data.path(), &[]);
+    (0..5).for_each(|_| assert!(record(&ledger, "carol").is_ok()));
+    ledger.close();
+    assert!(matches!(
+        open_node(data.path(), 1, sinks).unwrap_err(),
+        LedgerOpenError::RolledBack { theirs: 3, ours: 6, .. }
+    ));
+    // A sink that lags behind is no sign of anything.
+    std::fs::remove_file(&path).unwrap();
+    let ledger = open(data.path(), sinks);
+    wait_for_lines(&path, 1);
+    ledger.close();
+}
+
+#[test]
+fn what_a_sink_holds_comes_back_into_a_ledger_that_lost_it() {
+    let (data, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = data.path().join("audit.jsonl");
+    let sinks = std::slice::from_ref(&path);
+    let ledger = open(data.path(), sinks);
+    record(&ledger, "alice").unwrap();
+    ledger.close();
+    snapshot(data.path(), kept.path());
+    let ledger = open(data.path(), sinks);
+    (0..1500).for_each(|_| drop(record(&ledger, "bob")));
+    ledger.close();
+    let all = lines(data.path());
+    let (database, sink) = (data.path().join(FILE), path.clone());
+    for source in [Source::Database(database), Source::Sink(sink)] {
+        let fresh = tempfile::tempdir().unwrap();
+        snapshot(kept.path(), fresh.path());
+        let mut mending = Mending::open(&fresh.path().join(FILE), NodeId(1)).unwrap();
+        assert_eq!(mending.take_from(&source).unwrap(), 1500, "{source:?}");
+        assert_eq!(mending.take_from(&source).unwrap(), 0, "nothing twice");
+        drop(mending);
+        assert_eq!(lines(fresh.path()), all, "{source:?}");
+    }
+    // Another server's records, and ours once altered, stay out.
+    let text = std::fs::read_to_string(&path).unwrap();
+    let altered = text.replacen("bob", "eve", 1);
+    std::fs::write(&path, altered).unwrap();
+    let mut mending = Mending::open(&kept.path().join(FILE), NodeId(1)).unwrap();
+    assert_eq!(mending.take_from(&Source::Sink(path)).unwrap(), 0);
 }

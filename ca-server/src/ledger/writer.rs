@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use signet_core::ledger::{Event, Head, Verifier, seal};
-use signet_core::serial::NodeId;
+use signet_core::ledger::{Event, EventKind, Head, Verifier, seal};
+use signet_core::serial::{NodeId, Serial};
 use tokio::sync::oneshot;
 
 use super::reader::{signed, unsigned};
@@ -113,6 +113,11 @@ impl Writer {
         })
     }
 
+    /// The newest record.
+    pub(super) const fn head(&self) -> Head {
+        self.head
+    }
+
     /// The number of the last serial that was recorded; by index, whatever the length.
     pub(super) fn last_number(&self) -> Result<u64, LedgerOpenError> {
         let number: rusqlite::Result<Option<i64>> = self.connection.query_row(LAST_NUMBER, [], |row| row.get(0));
@@ -186,6 +191,41 @@ impl Writer {
         transaction.commit()?;
         Ok(head)
     }
+
+    /// Appends one event, while no thread serves.
+    pub(super) fn append_one(&mut self, event: Event) -> rusqlite::Result<Head> {
+        let (done, _) = oneshot::channel();
+        self.head = self.append(&[(event, done)])?;
+        Ok(self.head)
+    }
+
+    /// Appends records that were sealed onto the newest one before, such as a sink's; stops at the first that was not.
+    /// How many there were.
+    pub(super) fn append_sealed<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) -> rusqlite::Result<u64> {
+        let (mut head, mut count) = (self.head, 0);
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut insert = transaction.prepare_cached(INSERT)?;
+            for line in lines {
+                let Some(next) = head.then(line) else { break };
+                insert.execute(params![signed(next.position), number_of(line), line])?;
+                (head, count) = (next, count + 1);
+            }
+        }
+        transaction.commit()?;
+        self.head = head;
+        Ok(count)
+    }
+}
+
+/// The number in the serial of a record; only an `issue` has one.
+fn number_of(line: &str) -> Option<i64> {
+    let record: serde_json::Value = serde_json::from_str(line).ok()?;
+    (record.get("event")?.as_str()? == EventKind::Issue.as_str()).then_some(())?;
+    let serial = Serial::from_u64(record.get("serial")?.as_str()?.parse().ok()?)?;
+    Some(signed(serial.number()))
 }
 
 fn head_of(connection: &Connection) -> rusqlite::Result<Head> {

@@ -42,6 +42,22 @@ struct Retired {
     at: u64,
 }
 
+/// A stored head, or a first one, with a version that no list had before.
+pub(super) fn raised(json: Option<&[u8]>, now: UnixTime) -> Option<Vec<u8>> {
+    let mut head = match json {
+        Some(json) => serde_json::from_slice(json).ok()?,
+        None => Head {
+            version: 0,
+            generated: 0,
+            pruned: 0,
+            retired: Vec::new(),
+        },
+    };
+    head.version = head.version.saturating_add(1).max(now.secs());
+    head.generated = now.secs();
+    serde_json::to_vec(&head).ok()
+}
+
 /// The revocations of one mount.
 #[derive(Debug)]
 pub struct MountList {

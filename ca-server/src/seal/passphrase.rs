@@ -157,7 +157,7 @@ fn derive(passphrase: &str, salt: &[u8], cost: Cost) -> Result<Zeroizing<[u8; 32
 }
 
 /// Asks on the terminal itself, without showing what is typed.
-fn ask(prompt: &str) -> Result<Zeroizing<String>, SealError> {
+pub(crate) fn ask(prompt: &str) -> Result<Zeroizing<String>, SealError> {
     let asked = || -> io::Result<Zeroizing<String>> {
         let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
         if !terminal.is_terminal() {

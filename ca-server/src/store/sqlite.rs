@@ -82,6 +82,15 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Whether a file that is only read has our layout; an older one is brought up to date at the next start.
+pub(super) fn check_layout(connection: &Connection) -> Result<(), StoreError> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found == LAYOUT {
+        return Ok(());
+    }
+    Err(StoreError::Layout { found, known: LAYOUT })
+}
+
 fn lay_out(connection: &mut Connection) -> Result<(), StoreError> {
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == LAYOUT {
@@ -157,7 +166,7 @@ fn apply_one(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
     .map(drop)
 }
 
-fn scan(connection: &Connection, table: Table) -> Rows {
+pub(super) fn scan(connection: &Connection, table: Table) -> Rows {
     let mut statement =
         connection.prepare_cached(&format!("SELECT key, value FROM {} ORDER BY key", table.as_str()))?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -725,7 +725,8 @@ async fn cve_2024_1052_cve_2024_12289_a_closed_server_answers_nothing_but_about_
             let (path, method) = (path_of(route), route.op.method());
             for token in ["", "hvs.aaaaaaaaaaaaaaaaaaaaaaaaaaaa", &root] {
                 let answer = server.send(OPERATOR, token, (method, &path), &json!({})).await;
-                if matches!(route.endpoint, Endpoint::Node(_)) {
+                let restores_the_first = route.pattern == "sys/storage/restore" && code == "not-initialized";
+                if matches!(route.endpoint, Endpoint::Node(_)) || restores_the_first {
                     // Each by its own rules; none takes a step without what it asks for.
                     assert_ne!(answer.status.as_u16(), 500, "{method} {path}");
                 } else {

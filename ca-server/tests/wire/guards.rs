@@ -116,6 +116,33 @@ async fn with_a_token_that_no_policy_knows_guarded_routes_are_refused() {
 }
 
 #[tokio::test]
+async fn a_backup_is_restored_by_whom_a_policy_permits_it_and_no_share_or_stranger() {
+    let desk = Desk::with_role(&[]).await;
+    let plain = desk.plain_token().await;
+    for (token, status, code) in [
+        (None, StatusCode::FORBIDDEN, "token-missing"),
+        (
+            Some("hvs.aaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+            StatusCode::FORBIDDEN,
+            "token-invalid",
+        ),
+        (Some(plain.as_str()), StatusCode::FORBIDDEN, "no-policy-permits"),
+        // Dev mode and tests have no process that could start anew.
+        (Some(ROOT), StatusCode::BAD_REQUEST, "not-offered"),
+    ] {
+        for path in ["sys/storage/restore", "sys/storage/restore?check=true"] {
+            let answer = desk.ask("PUT", path, token, "signet backup 1\n").await;
+            assert_eq!(
+                (answer.status, answer.code().as_str()),
+                (status, code),
+                "{token:?} {path}: {}",
+                answer.text
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn unknown_paths_and_verbs_are_told_to_holders_of_a_token_only() {
     let desk = Desk::with_role(&[]).await;
     for (method, path, status) in [
@@ -186,6 +213,7 @@ fn the_table_has_no_two_rows_for_one_request() {
             "sys/generate-root/attempt",
             "sys/generate-root/attempt",
             "sys/generate-root/update",
+            "sys/storage/restore",
             "sys/signet/host/challenge",
             "sys/signet/host/enroll",
             "sys/signet/host/renew",

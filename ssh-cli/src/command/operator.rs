@@ -1,8 +1,10 @@
 //! `signet operator`: the seal of an authority, with Vault's flags and words.
 
+pub mod backup;
 pub mod generate_root;
 pub mod init;
 pub mod rekey;
+pub mod restore;
 pub mod rotate;
 pub mod seal;
 pub mod status;
@@ -40,6 +42,10 @@ pub enum OperatorCommand {
     GenerateRoot(Box<generate_root::GenerateRootArgs>),
     /// Give a key share towards moving to the seal that is configured now
     Migrate(unseal::UnsealArgs),
+    /// Take a backup of the authority while it serves, encrypted under its seal
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of what the authority has
+    Restore(restore::RestoreArgs),
 }
 
 /// Runs the verb.
@@ -56,6 +62,8 @@ pub fn run(verb: &OperatorCommand, environment: &Environment) -> Result<u8, Fail
         OperatorCommand::Rotate(args) => rotate::run(args, environment),
         OperatorCommand::GenerateRoot(args) => generate_root::run(args, environment),
         OperatorCommand::Migrate(args) => unseal::run(args, true, environment),
+        OperatorCommand::Backup(args) => backup::run(args, environment),
+        OperatorCommand::Restore(args) => restore::run(args, environment),
     }
 }
 

@@ -126,6 +126,7 @@ codes! {
     NonceWrong = "nonce-wrong",
     OtpInvalid = "otp-invalid",
     AgeKeysInvalid = "age-keys-invalid",
+    BackupInvalid = "backup-invalid",
     LedgerUnavailable = "ledger-unavailable",
     SignerBusy = "signer-busy",
     SignerUnavailable = "signer-unavailable",
@@ -237,7 +238,8 @@ impl ServerCode {
             | Self::NothingInProgress
             | Self::NonceWrong
             | Self::OtpInvalid
-            | Self::AgeKeysInvalid => Exit::Refused,
+            | Self::AgeKeysInvalid
+            | Self::BackupInvalid => Exit::Refused,
         }
     }
 
@@ -358,6 +360,9 @@ impl ServerCode {
             Self::NonceWrong => "give the -nonce that -init printed; `-status` shows it",
             Self::OtpInvalid => "leave -otp out: the server then makes one",
             Self::AgeKeysInvalid => "give one age recipient (age1…) for each share, in the order of their holders",
+            Self::BackupInvalid => {
+                "use another copy of the backup, and the seal it was taken under; nothing was changed"
+            }
             Self::LedgerUnavailable => {
                 "the authority cannot record certificates now, so it issues none; tell whoever runs it"
             }

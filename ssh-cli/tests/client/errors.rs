@@ -117,6 +117,7 @@ const SAYS: &[(&str, &str)] = &[
         "the store does not fit its seal: a part of it was altered or rolled back; nothing was changed",
     ),
     ("token-too-deep", "(that the token has too many ancestors)"),
+    ("backup-invalid", "(what is wrong with the backup)"),
     ("too-many-tokens", "(that the server holds as many tokens as it may)"),
 ];
 

@@ -1,6 +1,7 @@
 //! End-to-end tests, one program so that they run side by side. Each module is one promise seen from outside.
 
 mod aws_kms;
+mod backup;
 mod breakglass;
 mod canaries;
 mod crash;

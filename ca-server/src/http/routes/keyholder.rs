@@ -22,7 +22,7 @@ fn must_be_open(ask: &NodeAsk<'_>) -> Result<(), Problem> {
 }
 
 /// Who may start or cancel: the holder of a share of `set`, or a caller whom a policy permits it.
-async fn standing(ask: &NodeAsk<'_>, set: Option<ShareSet>) -> Result<Actor, Problem> {
+pub(super) async fn standing(ask: &NodeAsk<'_>, set: Option<ShareSet>) -> Result<Actor, Problem> {
     let authority = ask.node.authority().ok_or_else(|| Problem::sealed(ask.node))?;
     let key = Zeroizing::new(ask.text("key")?);
     if let (false, Some(set)) = (key.is_empty(), set) {

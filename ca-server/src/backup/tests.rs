@@ -1,0 +1,374 @@
+//! Archives, restores and their swaps, on real files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use signet_core::ledger::{EventKind, Verifier};
+use signet_core::policy_set::PolicySet;
+use signet_core::time::UnixTime;
+
+use super::archive::{Archive, ArchiveError, Header};
+use super::restore::{Outcome, RestoreError, Site, Staged};
+use super::swap;
+use super::take::Taken;
+use crate::authority::Authority;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::custody::Custody;
+use crate::keyring::Keyring;
+use crate::ledger::{FILE, Reader};
+use crate::seal::key_file::KeyFileSeal;
+use crate::store::Table;
+
+const NOW: u64 = 1_800_000_000;
+
+/// A server's folder and its clock.
+struct World {
+    folder: tempfile::TempDir,
+    clock: Clock,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let clock = Clock::fixed(UnixTime::from_secs(NOW));
+        Self { folder, clock }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn config(&self) -> Config {
+        let mut config = Config::dev(([127, 0, 0, 1], 0).into(), self.data(), None);
+        config.sinks = vec![self.folder.path().join("sink.jsonl")];
+        config
+    }
+
+    fn open(&self) -> Arc<Authority> {
+        Authority::open(self.config(), PolicySet::empty(), self.clock.clone()).unwrap()
+    }
+
+    /// Takes a backup into a file.
+    fn backup(&self, authority: &Authority) -> PathBuf {
+        let path = self.folder.path().join("backup");
+        Taken::of(authority)
+            .unwrap()
+            .write(std::fs::File::create(&path).unwrap())
+            .unwrap();
+        path
+    }
+
+    /// The keyring of an archive, under this folder's key file.
+    fn keyring(&self, header: &Header) -> Result<Keyring, ArchiveError> {
+        let seal = KeyFileSeal::new(self.data().join("barrier.key"));
+        Ok(Custody::new(header.rows()?).open(&header.seal()?, &seal)?)
+    }
+
+    fn stage(&self, path: &Path) -> Result<(Staged, Keyring), RestoreError> {
+        let config = self.config();
+        let mut archive = Archive::open(path)?;
+        let keyring = self.keyring(archive.header())?;
+        Staged::unpack(&Site::of(&config, &self.clock), &mut archive, &keyring)
+    }
+
+    fn decide(&self, path: &Path) -> Outcome {
+        let config = self.config();
+        let (staged, keyring) = self.stage(path).unwrap();
+        staged
+            .decide(&Site::of(&config, &self.clock), &keyring, |event| event)
+            .unwrap()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let records = Reader::open(&self.data().join(FILE))
+            .unwrap()
+            .after(0, u32::MAX)
+            .unwrap();
+        records.into_iter().map(|(_, line)| line).collect()
+    }
+}
+
+fn record(authority: &Authority, person: &str) {
+    let event = authority.ledger.event(EventKind::Deny).text("person", person);
+    authority.ledger.record_blocking(event).unwrap();
+}
+
+fn end(authority: Arc<Authority>) {
+    authority.ledger.close();
+    drop(authority);
+}
+
+fn has(lines: &[String], what: &str) -> bool {
+    lines.iter().any(|line| line.contains(what))
+}
+
+#[test]
+fn a_backup_brings_everything_back_but_tokens_and_gives_no_serial_twice() {
+    let world = World::new();
+    let authority = world.open();
+    let now = authority.clock.now();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let token = secrecy::SecretString::from("root-of-the-test");
+    runtime.block_on(authority.tokens.create_root(&token, now)).unwrap();
+    record(&authority, "before");
+    let file = world.backup(&authority);
+    let archive = std::fs::read(&file).unwrap();
+    for secret in [&b"CREATE TABLE"[..], b"before", b"\"event\""] {
+        assert!(!archive.windows(secret.len()).any(|window| window == secret));
+    }
+    let given = authority.ledger.reserve_serial().unwrap();
+    record(&authority, "after");
+    end(authority);
+    let sink = world.folder.path().join("sink.jsonl");
+    for sinks in [true, false] {
+        // The second time with nothing left but the backup and the key.
+        if !sinks {
+            std::fs::remove_file(&sink).unwrap();
+            for name in ["store.db", "ledger.db", "store.db-wal", "ledger.db-wal"] {
+                drop(std::fs::remove_file(world.data().join(name)));
+            }
+        }
+        world.clock.advance(1);
+        let outcome = world.decide(&file);
+        swap::finish(&world.data()).unwrap().unwrap();
+        assert_eq!(
+            (outcome.aftermath.tokens, outcome.recovered > 0),
+            (1, sinks),
+            "{outcome:?}"
+        );
+        let lines = world.lines();
+        assert!(has(&lines, "before") && has(&lines, "\"event\":\"restore\""));
+        assert_eq!(has(&lines, "after"), sinks);
+        let mut verifier = Verifier::new();
+        for line in &lines {
+            verifier.check(line);
+        }
+        assert_eq!(verifier.finish().findings, []);
+        let authority = world.open();
+        assert!(authority.tokens.check("root-of-the-test", now).is_none());
+        assert!(authority.ledger.reserve_serial().unwrap() > given);
+        end(authority);
+    }
+}
+
+#[test]
+fn a_backup_with_a_bit_flipped_or_cut_anywhere_is_refused_and_nothing_is_changed() {
+    let world = World::new();
+    let authority = world.open();
+    let file = world.backup(&authority);
+    end(authority);
+    let good = std::fs::read(&file).unwrap();
+    let before = world.lines();
+    let bad = world.folder.path().join("bad");
+    let try_it = |bytes: &[u8]| {
+        std::fs::write(&bad, bytes).unwrap();
+        let refused = world.stage(&bad).unwrap_err();
+        assert!(!matches!(refused, RestoreError::Disk(_)), "{refused}");
+        refused
+    };
+    let step = good.len() / 150 + 1;
+    let places: Vec<usize> = (0..300)
+        .chain((300..good.len()).step_by(step))
+        .chain(good.len() - 90..good.len())
+        .collect();
+    for place in places {
+        let mut flipped = good.clone();
+        flipped[place] ^= 1;
+        try_it(&flipped);
+        let refused = try_it(&good[..place]);
+        assert!(
+            matches!(refused, RestoreError::Archive(ArchiveError::Truncated)),
+            "cut at {place}: {refused}"
+        );
+        // Somebody who knows the format mends the last line: what is inside still does not open.
+        if place < good.len() - 84 {
+            mend(&mut flipped);
+            try_it(&flipped);
+        }
+    }
+    let longer = [&good[..], b"x"].concat();
+    assert!(matches!(
+        try_it(&longer),
+        RestoreError::Archive(ArchiveError::Truncated | ArchiveError::Altered)
+    ));
+    assert!(matches!(
+        try_it(b"-----BEGIN"),
+        RestoreError::Archive(ArchiveError::NotABackup)
+    ));
+    let newer = String::from_utf8_lossy(&good[..16]).replace('1', "2").into_bytes();
+    assert!(matches!(
+        try_it(&newer),
+        RestoreError::Archive(ArchiveError::Newer { .. })
+    ));
+    assert_eq!(world.lines(), before);
+    world.stage(&file).unwrap();
+}
+
+/// Writes the SHA-256 at the end anew.
+fn mend(archive: &mut Vec<u8>) {
+    let length = archive.len() - 84;
+    archive.truncate(length);
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, archive);
+    let hex = data_encoding::HEXLOWER.encode(hash.as_ref());
+    archive.extend_from_slice(format!("\nsignet backup end {hex}\n").as_bytes());
+}
+
+#[test]
+fn a_backup_under_another_key_or_with_another_header_is_refused() {
+    let (world, other) = (World::new(), World::new());
+    let authority = world.open();
+    let (first, second) = (world.backup(&authority), world.folder.path().join("second"));
+    std::fs::rename(&first, &second).unwrap();
+    let first = world.backup(&authority);
+    end(authority);
+    end(other.open());
+    let refused = other.stage(&first).unwrap_err();
+    assert!(
+        refused.to_string().contains("does not open under this key-file seal"),
+        "{refused}"
+    );
+    // The header of one backup before the rest of another, of the same server.
+    let (one, two) = (std::fs::read(&first).unwrap(), std::fs::read(&second).unwrap());
+    let header_end = |bytes: &[u8]| 16 + bytes[16..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let mut mixed = [&one[..header_end(&one)], &two[header_end(&two)..]].concat();
+    mend(&mut mixed);
+    let path = world.folder.path().join("mixed");
+    std::fs::write(&path, &mixed).unwrap();
+    assert!(matches!(
+        world.stage(&path).unwrap_err(),
+        RestoreError::Archive(ArchiveError::DoesNotOpen)
+    ));
+    let mut config = world.config();
+    config.node = signet_core::serial::NodeId(9);
+    let mut archive = Archive::open(&first).unwrap();
+    let keyring = world.keyring(archive.header()).unwrap();
+    let refused = Staged::unpack(&Site::of(&config, &world.clock), &mut archive, &keyring).unwrap_err();
+    assert!(matches!(refused, RestoreError::Archive(ArchiveError::OtherNode { .. })));
+}
+
+#[test]
+fn a_restore_that_is_killed_at_any_step_is_whole_at_the_next_start() {
+    let mut step_killed = 0;
+    loop {
+        let world = World::new();
+        let authority = world.open();
+        let file = world.backup(&authority);
+        record(&authority, "after");
+        end(authority);
+        // The old files keep a log beside them, as after a power cut.
+        std::fs::write(world.data().join("store.db-wal"), b"old").unwrap();
+        std::fs::remove_file(world.folder.path().join("sink.jsonl")).unwrap();
+        let outcome = world.decide(&file);
+        let mut left = step_killed;
+        let killed = swap::finish_in_steps(&world.data(), || {
+            left -= 1;
+            if left < 0 {
+                Err(std::io::Error::other("killed"))
+            } else {
+                Ok(())
+            }
+        });
+        let finished = killed.is_ok();
+        let authority = world.open();
+        assert!(outcome.aside.join("store.db").exists() && outcome.aside.join("ledger.db").exists());
+        assert!(!world.data().join("restore").exists());
+        end(authority);
+        let lines = world.lines();
+        assert_eq!(
+            lines
+                .iter()
+                .filter(|line| line.contains("\"event\":\"restore\""))
+                .count(),
+            1
+        );
+        assert!(has(&lines, "after"), "from the old ledger");
+        if finished {
+            break;
+        }
+        step_killed += 1;
+    }
+    assert!(step_killed >= 7, "{step_killed} steps");
+}
+
+#[test]
+fn a_restore_that_is_killed_before_it_is_decided_has_not_happened() {
+    let world = World::new();
+    let authority = world.open();
+    let file = world.backup(&authority);
+    record(&authority, "after");
+    end(authority);
+    let before = world.lines();
+    drop(world.stage(&file).unwrap());
+    assert!(world.data().join("restore").exists());
+    end(world.open());
+    assert!(!world.data().join("restore").exists());
+    assert_eq!(world.lines()[..before.len()], before[..]);
+}
+
+#[test]
+fn what_was_put_back_by_hand_is_made_safe_in_place() {
+    let world = World::new();
+    let authority = world.open();
+    let snapshot = world.folder.path().join("snapshot");
+    end(authority);
+    std::fs::create_dir(&snapshot).unwrap();
+    for name in ["store.db", "ledger.db"] {
+        crate::store::copy::settle(&world.data().join(name)).unwrap();
+        std::fs::copy(world.data().join(name), snapshot.join(name)).unwrap();
+    }
+    let authority = world.open();
+    let event = authority
+        .ledger
+        .event(EventKind::Revoke)
+        .text("mount", "ssh")
+        .text("reason", "stolen");
+    authority.ledger.record_blocking(event).unwrap();
+    end(authority);
+    for name in ["store.db", "ledger.db"] {
+        std::fs::copy(snapshot.join(name), world.data().join(name)).unwrap();
+        for ending in ["-wal", "-shm"] {
+            drop(std::fs::remove_file(world.data().join(format!("{name}{ending}"))));
+        }
+    }
+    let refused = Authority::open(world.config(), PolicySet::empty(), world.clock.clone()).unwrap_err();
+    assert!(refused.to_string().contains("signet-ca store restored"), "{refused}");
+    let config = world.config();
+    let site = Site::of(&config, &world.clock);
+    let staged = Staged::copy(&site).unwrap();
+    let custody = Custody::new(Arc::clone(staged.store()));
+    let seal = KeyFileSeal::new(world.data().join("barrier.key"));
+    let keyring = custody.open(&custody.row().unwrap(), &seal).unwrap();
+    let outcome = staged.decide(&site, &keyring, |event| event).unwrap();
+    swap::finish(&world.data()).unwrap();
+    assert_eq!(outcome.revocations, 1, "{outcome:?}");
+    assert!(outcome.in_words().contains("1 revocation(s)"), "{}", outcome.in_words());
+    let authority = world.open();
+    assert!(authority.keyring.store().scan(Table::Tokens).unwrap().is_empty());
+    end(authority);
+    // That one said nothing that could be revoked again: it is named, and keeps nobody from starting.
+    assert_eq!(
+        world
+            .lines()
+            .iter()
+            .filter(|line| line.contains("\"event\":\"alarm\""))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_damaged_ledger_keeps_nobody_from_restoring() {
+    let world = World::new();
+    let authority = world.open();
+    let file = world.backup(&authority);
+    end(authority);
+    std::fs::write(world.data().join(FILE), "rubbish".repeat(2000)).unwrap();
+    drop(std::fs::remove_file(world.data().join("ledger.db-wal")));
+    let outcome = world.decide(&file);
+    swap::finish(&world.data()).unwrap();
+    assert_eq!(outcome.unreadable.len(), 1, "{outcome:?}");
+    assert!(outcome.in_words().contains("ledger.db"), "{}", outcome.in_words());
+    end(world.open());
+}
