@@ -61,7 +61,7 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
         role: at.role,
         request_id: at.request_id,
     };
-    let issued = at.authority.ledger.record_issue(certificate, context).await?;
+    let recorded = at.authority.ledger.record_issue(certificate, context).await?;
     // 7. INVARIANT: whoever retires or removes an issuer first has it sign no more, then looks for records of it. One that
     // was not there yet when they looked belongs to a certificate that stays here.
     if !at.mount.has_sign(issuer.id()) {
@@ -69,7 +69,7 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
             reference: issuer.shown().to_owned(),
         });
     }
-    Ok(issued)
+    Ok(recorded)
 }
 
 fn issuer(mount: &Mount, reference: &str) -> Result<Arc<Issuer>, IssueError> {

@@ -101,6 +101,7 @@ async fn issuers_are_imported_listed_named_and_deleted_as_on_openbao() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of mistakes")]
 async fn mistakes_with_issuers_have_openbao_s_words() {
     let desk = Desk::with_role(&[]).await;
     import(&desk, "/next", r#"{"key_type":"ed25519"}"#).await;
