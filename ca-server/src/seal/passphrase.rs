@@ -163,11 +163,12 @@ pub(crate) fn ask(prompt: &str) -> Result<Zeroizing<String>, SealError> {
         if !terminal.is_terminal() {
             return Err(io::Error::other("no terminal"));
         }
-        write!(terminal, "{prompt}: ")?;
         let before = tcgetattr(&terminal)?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
+        // Before it asks: whoever is quick would see what they type, and have it thrown away.
         tcsetattr(&terminal, OptionalActions::Flush, &quiet)?;
+        write!(terminal, "{prompt}: ")?;
         let mut line = Zeroizing::new(String::with_capacity(4096));
         let read = BufReader::new(terminal.try_clone()?.take(4000)).read_line(&mut line);
         tcsetattr(&terminal, OptionalActions::Flush, &before)?;

@@ -43,6 +43,16 @@ database.execute("UPDATE settings SET value = ? WHERE key = 'seal'", (json.dumps
 database.commit()
 "#;
 
+/// Prints the seal's row, or puts it back. `argv`: the store, the row to put.
+const ROW: &str = r#"
+import base64, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+if len(sys.argv) > 2:
+    database.execute("UPDATE settings SET value = ? WHERE key = 'seal'", (base64.b64decode(sys.argv[2]),))
+    database.commit()
+print(base64.b64encode(database.execute("SELECT value FROM settings WHERE key = 'seal'").fetchone()[0]).decode())
+"#;
+
 fn team(policies: &Path) {
     Team::default().install(policies);
 }
@@ -224,22 +234,16 @@ fn altered_fields_do_not_open(kmip: &Kmip, seal: &str, fields: &[(&str, &str)]) 
     let mut authority = initialised(seal);
     authority.kill();
     let store = authority.data().join("store.db");
-    let kept = authority.folder().path().join("kept.db");
-    // Whole, without what waits beside it.
-    let whole =
-        "import sqlite3, sys\nsqlite3.connect(sys.argv[1]).execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchall()\n";
-    assert!(python::run(whole, &[&store.display().to_string()]).status.success());
-    std::fs::copy(&store, &kept).unwrap();
+    let store = store.display().to_string();
+    let kept = python::run(ROW, &[&store]).stdout;
+    let kept = String::from_utf8(kept).unwrap();
     for (field, change) in fields {
         let change = change.replace("OTHER", kmip.key("other_seal"));
-        let spoilt = python::run(SPOIL, &[&store.display().to_string(), field, &change]);
+        let spoilt = python::run(SPOIL, &[&store, field, &change]);
         assert!(spoilt.status.success(), "{}", String::from_utf8_lossy(&spoilt.stderr));
         let error = authority.fails_to_start();
         assert!(error.contains(WRONG), "{field}, {change}: {error}");
-        for name in ["store.db-wal", "store.db-shm"] {
-            drop(std::fs::remove_file(authority.data().join(name)));
-        }
-        std::fs::copy(&kept, &store).unwrap();
+        assert!(python::run(ROW, &[&store, kept.trim()]).status.success());
     }
     authority.start();
     opens(&authority);

@@ -26,6 +26,7 @@ mod openssh_hosts;
 mod openssh_refusals;
 mod openssh_users;
 mod operations;
+mod passphrase_prompt;
 mod pkcs11;
 mod revoked_group;
 mod rotation;
