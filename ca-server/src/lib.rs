@@ -40,5 +40,6 @@ pub mod signer;
 mod stop;
 pub mod store;
 pub mod store_check;
+pub mod terminal;
 pub mod tls;
 pub mod tokens;

@@ -21,13 +21,13 @@ use crate::custody::{Custody, CustodyError, SealRow};
 use crate::keyring::Keyring;
 use crate::ledger::FILE;
 use crate::mounts::Mounts;
+use crate::seal::SealKind;
 use crate::seal::shamir::{Share, ShareSeal, ShareSet};
-use crate::seal::{SealKind, passphrase};
 use crate::signer::KeySources;
 use crate::store::Store as Tables;
 use crate::store::readonly::ReadOnlyStore;
 use crate::store_check::{self, Finding};
-use crate::{command, hardening, secret_file};
+use crate::{command, hardening, secret_file, terminal};
 
 /// Looks after a data folder.
 #[derive(Debug, Subcommand)]
@@ -241,7 +241,8 @@ impl Place {
         }
         while shares.len() < usize::from(set.t) {
             let prompt = format!("Key share {} of {} (will be hidden)", shares.len() + 1, set.t);
-            let text = passphrase::ask(&prompt).context("key shares: give each as --share-file")?;
+            let text = terminal::ask(&prompt)
+                .context("there is no terminal to ask for key shares on: give each as --share-file")?;
             if let Err(error) = take_in(&mut shares, set, &text) {
                 writeln!(std::io::stderr(), "{error}")?;
             }

@@ -1,20 +1,18 @@
 //! The passphrase seal: Argon2id makes a key of what a person or systemd knows, and that key wraps the root key. Salt and
 //! parameters lie beside it, so that they can grow with the machines.
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{RootKey, Seal, SealError, SealKind, unwrap_root, wrap_root};
 use crate::random;
 use crate::secret_file::{self, SecretFileError};
+use crate::terminal;
 
 const KIND: SealKind = SealKind::Passphrase;
 /// RFC 9106, "Parameter Choice", second recommendation: 64 MiB, three passes, here with one lane.
@@ -156,32 +154,12 @@ fn derive(passphrase: &str, salt: &[u8], cost: Cost) -> Result<Zeroizing<[u8; 32
     Ok(key)
 }
 
-/// Asks on the terminal itself, without showing what is typed.
-pub(crate) fn ask(prompt: &str) -> Result<Zeroizing<String>, SealError> {
-    let asked = || -> io::Result<Zeroizing<String>> {
-        let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
-        if !terminal.is_terminal() {
-            return Err(io::Error::other("no terminal"));
-        }
-        let before = tcgetattr(&terminal)?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        // Before it asks: whoever is quick would see what they type, and have it thrown away.
-        tcsetattr(&terminal, OptionalActions::Flush, &quiet)?;
-        write!(terminal, "{prompt}: ")?;
-        let mut line = Zeroizing::new(String::with_capacity(4096));
-        let read = BufReader::new(terminal.try_clone()?.take(4000)).read_line(&mut line);
-        tcsetattr(&terminal, OptionalActions::Flush, &before)?;
-        writeln!(terminal)?;
-        read?;
-        Ok(line)
-    };
-    let line = asked().map_err(|error| {
+fn ask(prompt: &str) -> Result<Zeroizing<String>, SealError> {
+    terminal::ask(prompt).map_err(|error| {
         setup(format!(
             "there is no terminal to ask on ({error}): start it by hand, or set `credential` or `file` in [seal]"
         ))
-    })?;
-    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
