@@ -63,13 +63,13 @@ struct Api {
     rubbish_shares: Arc<RateLimit>,
 }
 
-/// Seconds that a backup may take on its way in.
-const RESTORE_SECS: u64 = 6 * 3600;
+/// Seconds that a backup may take on its way in, and to be copied before its first byte leaves.
+const BACKUP_SECS: u64 = 6 * 3600;
 
 /// Seconds until a request must be answered, where that is longer than the configured time.
 pub(crate) fn longest_secs(path: &str) -> u64 {
-    if path == "/v1/sys/storage/restore" {
-        RESTORE_SECS
+    if matches!(path, "/v1/sys/storage/restore" | "/v1/sys/storage/backup") {
+        BACKUP_SECS
     } else {
         0
     }

@@ -107,7 +107,11 @@ fn run_node(
     tracing::info!(%address, fingerprint, node = foundation.config.node.0, "serving");
     node.keep_trying();
     let ended = runtime.block_on(obey(signals, node, tls));
-    notify(&[NotifyState::Stopping]);
+    match ended {
+        Ended::Stopped => notify(&[NotifyState::Stopping]),
+        // To systemd a process that says it is stopping has to be gone soon.
+        Ended::Anew => notify_reloading(),
+    }
     tracing::info!("draining");
     shutdown.send_replace(true);
     serving.into_iter().for_each(Serving::join);
@@ -288,9 +292,7 @@ async fn obey(mut signals: Signals, node: &Arc<Node>, tls: Option<&Tls>) -> Ende
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => {
-                if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
-                    notify(&[NotifyState::Reloading, monotonic]);
-                }
+                notify_reloading();
                 // This thread serves nobody, so it may block.
                 reload(node.foundation(), tls);
                 // It never seals; a seal or a token that refused is asked once more.
@@ -307,6 +309,12 @@ async fn obey(mut signals: Signals, node: &Arc<Node>, tls: Option<&Tls>) -> Ende
             _ = signals.terminate.recv() => return Ended::Stopped,
             _ = signals.interrupt.recv() => return Ended::Stopped,
         }
+    }
+}
+
+fn notify_reloading() {
+    if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
+        notify(&[NotifyState::Reloading, monotonic]);
     }
 }
 

@@ -314,7 +314,7 @@ impl Mount {
     pub async fn promote(&self, id: &str, now: UnixTime) -> Result<(), MountError> {
         self.step(id, Order::StoreFirst, |about, others| {
             (about.state == State::Published).then(|| {
-                about.state = State::Default;
+                (about.state, about.paused) = (State::Default, false);
                 about.since = now.secs();
                 (about.successor, about.predecessor) = (false, false);
                 for other in others.iter_mut().filter(|other| other.state == State::Default) {

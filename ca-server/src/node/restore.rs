@@ -5,6 +5,8 @@ use std::io::BufRead;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::Notify;
+
 use super::{Actor, Closed, LifeError, Node, lock};
 use crate::backup::archive::{Archive, ArchiveError, Header};
 use crate::backup::restore::{Outcome, Site, Staged, open_configured};
@@ -12,6 +14,15 @@ use crate::custody::{Custody, CustodyError, State};
 use crate::keyring::Keyring;
 use crate::seal::SealKind;
 use crate::seal::shamir::{Share, ShareSeal};
+
+/// Has the process start itself anew when dropped.
+struct Ends<'a>(&'a Notify);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
 
 impl Node {
     /// Whether this process can start itself anew.
@@ -52,8 +63,8 @@ impl Node {
         }
         self.close(Closed::Restoring);
         foundation.ledger.close();
-        // Whatever comes of it, this process can record nothing any more.
-        self.restart.notify_one();
+        // Whatever comes of it, this process can record nothing any more. It ends when that is decided, not before.
+        let _ends = Ends(&self.restart);
         let outcome = staged.decide(&site, &keyring, |event| match actor {
             // Nobody had initialised the server: who has the backup and what opens it may restore it.
             Actor::Address(address) => event.text("by", "backup").text("address", &address.to_string()),

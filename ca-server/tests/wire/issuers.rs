@@ -545,3 +545,14 @@ async fn of_many_that_promote_at_the_same_moment_one_is_on_record() {
     assert_eq!(done, 1, "{outcomes:?}");
     assert_eq!(records(&desk.dev.authority, "ca-promote").len(), 1);
 }
+
+#[tokio::test]
+async fn an_issuer_whose_removal_fails_is_no_longer_held() {
+    let desk = Desk::with_role(&[]).await;
+    import(&desk, "/next", r#"{"key_type":"ed25519"}"#).await;
+    let mount = desk.dev.authority.mounts.get(MOUNT).unwrap();
+    desk.dev.authority.ledger.close();
+    let failed = desk.root("DELETE", &format!("{MOUNT}/issuer/next"), "").await;
+    assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE, "{}", failed.text);
+    assert!(mount.issuer("next").unwrap().signs());
+}

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 use serde_json::json;
 use signet_tests::authority::Authority;
+use signet_tests::person::Person;
 use signet_tests::softhsm::{PIN, Token};
 use signet_tests::wait::PATIENCE;
 use signet_tests::workdir::Workdir;
@@ -118,4 +119,39 @@ fn a_wrong_pin_leaves_a_sealed_unit_that_says_so_and_opens_when_reloaded_with_th
     authority.signal(Signal::HUP);
     manager.told("STATUS=serving");
     assert_eq!(authority.anonymous().get("sys/health").status, 200);
+}
+
+#[test]
+fn a_unit_that_is_restored_over_the_api_never_says_that_it_stops() {
+    let (manager, token) = (Manager::new(), Token::empty());
+    let conf = token.environment();
+    let environment = [("SOFTHSM2_CONF", conf.as_str())];
+    let first = manager.start(&token.seal(), &environment);
+    let made = first
+        .anonymous()
+        .write("sys/init", &json!({"recovery_shares": 1, "recovery_threshold": 1}));
+    let folder = Workdir::new();
+    let backup = folder.path().join("signet.backup");
+    let backup = backup.to_str().unwrap();
+    let operator = |authority: &Authority, token: &str, arguments: &[&str]| {
+        let person = Person::using(&authority.address()).with("SIGNET_SKIP_VERIFY", "true");
+        let ran = person
+            .with("SIGNET_TOKEN", token)
+            .run(&[&["operator"], arguments].concat());
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    };
+    operator(&first, made.body["root_token"].as_str().unwrap(), &["backup", backup]);
+    let key = first.anonymous().ca_key("ssh");
+    drop(first);
+
+    // A new machine with the same token: nobody has initialised it, and who has the backup restores it.
+    let manager = Manager::new();
+    let second = manager.start(&token.seal(), &environment);
+    manager.told("STATUS=sealed: the server is not initialised");
+    operator(&second, "", &["restore", backup]);
+    let mut told = manager.told("RELOADING=1");
+    told.extend(manager.told("READY=1"));
+    manager.told("STATUS=serving");
+    assert!(!told.iter().any(|text| text.contains("STOPPING=1")), "{told:?}");
+    assert_eq!(second.anonymous().ca_key("ssh"), key);
 }

@@ -5,9 +5,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 
@@ -62,8 +63,12 @@ pub(super) async fn take(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Proble
 
 /// Where a client puts key shares, one a header: the body is the backup.
 const SHARE: &str = "x-signet-key-share";
-/// Bytes of a refused body that are read all the same; also what may stand in front of a backup.
+/// Bytes of a refused body that are read all the same, and how long that may take: whoever is refused holds nothing here.
 const DRAINED: usize = 4 << 20;
+const DRAINING: Duration = Duration::from_secs(5);
+/// What may stand in front of a backup, and how long it may take to come.
+const FRONT: usize = 256 << 10;
+const FRONT_COMING: Duration = Duration::from_secs(30);
 
 /// `PUT sys/storage/restore`: the body is a backup. On a server that nobody has initialised anybody may send one, as with
 /// `sys/init`: it must open under the configured seal, or under the shares that come with it. Everywhere else it takes a
@@ -75,9 +80,20 @@ pub(super) async fn restore(ask: &NodeAsk<'_>, mut body: Body) -> Result<Reply, 
     let answer = answer_restore(ask, &mut body).await;
     if answer.is_err() {
         // A client that is still sending would see its connection break, and no answer.
-        drop(Limited::new(body, DRAINED).collect().await);
+        let _slow_or_not = tokio::time::timeout(DRAINING, discard(body)).await.is_err();
     }
     answer
+}
+
+/// Reads a body without keeping any of it.
+async fn discard(mut body: Body) {
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+        if bytes > DRAINED {
+            return;
+        }
+    }
 }
 
 async fn answer_restore(ask: &NodeAsk<'_>, body: &mut Body) -> Result<Reply, Problem> {
@@ -98,7 +114,8 @@ async fn answer_restore(ask: &NodeAsk<'_>, body: &mut Body) -> Result<Reply, Pro
         .map(|text| Share::parse(text.to_str().unwrap_or_default()))
         .collect::<Result<_, _>>()?;
     // Nothing is kept before it is known that it opens: on a server that nobody initialised strangers come here.
-    let front = front(body).await?;
+    let front = tokio::time::timeout(FRONT_COMING, front(body)).await;
+    let front = front.map_err(|_| ReadBodyError::Broken)??;
     let (node, begun) = (Arc::clone(ask.node), front.clone());
     let opens = tokio::task::spawn_blocking(move || {
         let opens = node.opens_archive(&mut begun.as_slice(), &shares);
@@ -132,7 +149,7 @@ async fn answer_restore(ask: &NodeAsk<'_>, body: &mut Body) -> Result<Reply, Pro
 /// The begin of a body, with at least the two lines that stand in front of a backup, if they are there.
 async fn front(body: &mut Body) -> Result<Vec<u8>, Problem> {
     let (mut front, mut lines) = (Vec::new(), 0);
-    while lines < 2 && front.len() < DRAINED {
+    while lines < 2 && front.len() < FRONT {
         let Some(frame) = body.frame().await else { break };
         if let Ok(data) = frame.map_err(|_| ReadBodyError::Broken)?.into_data() {
             lines += data.split(|byte| *byte == b'\n').count().saturating_sub(1);

@@ -103,6 +103,22 @@ pub(super) async fn take(
     if now != Some(issuer.state()) {
         return Err(MountError::from(IssuerConflict::Changed).into());
     }
+    let taken = judge_and_take(ask, permit, mount, step, issuer, force).await;
+    if taken.is_err() && step == Step::Remove {
+        // It was not removed, whatever stood in the way: it goes on signing for whom it signed.
+        mount.pause(issuer.id(), false).await?;
+    }
+    taken
+}
+
+async fn judge_and_take(
+    ask: &Ask<'_>,
+    permit: &Permit,
+    mount: &Mount,
+    step: Step,
+    issuer: &Issuer,
+    force: bool,
+) -> Result<(), Problem> {
     let verdict = verdict(ask, mount, step, issuer, force).await?;
     let refusal = verdict.refusal.as_deref();
     let event = event(ask, permit, mount, step)
@@ -151,11 +167,7 @@ async fn verdict(ask: &Ask<'_>, mount: &Mount, step: Step, issuer: &Issuer, forc
     }
     // What it signed in the meantime is on record once it has stopped: see `issue`.
     mount.pause(issuer.id(), true).await?;
-    let again = judged().await;
-    if again.is_err() {
-        mount.pause(issuer.id(), false).await?;
-    }
-    again
+    judged().await
 }
 
 fn event(ask: &Ask<'_>, permit: &Permit, mount: &Mount, step: Step) -> Event {
