@@ -71,7 +71,7 @@ pub(super) async fn write(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Probl
         return Err(already_configured());
     }
     let imported = matches!(wish, Wish::Import { .. });
-    let key = made(ask, wish).await?;
+    let (key, _naming) = made(ask, wish).await?;
     let signer = key.signer();
     let (line, fingerprint) = (signer.public_line(), signer.public_key().fingerprint());
     let event = ask
@@ -219,8 +219,12 @@ fn elsewhere(ask: &Ask<'_>, holder: String, default_type: &str) -> Result<Wish, 
     })
 }
 
+/// Held until a key that lies elsewhere is an issuer: of two mounts that name one key at the same moment, one gets it.
+pub(super) type Naming = Option<tokio::sync::MutexGuard<'static, ()>>;
+
 /// Makes, reads or finds the key, off the network threads. RSA takes seconds, and so may a passphrase and a token.
-pub(super) async fn made(ask: &Ask<'_>, wish: Wish) -> Result<CaKey, Problem> {
+pub(super) async fn made(ask: &Ask<'_>, wish: Wish) -> Result<(CaKey, Naming), Problem> {
+    static NAMING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     // SECURITY: what opening a file costs lies in the file; it is bounded, and one is opened at a time.
     static OPENING: Semaphore = Semaphore::const_new(1);
     let turn = match &wish {
@@ -229,17 +233,20 @@ pub(super) async fn made(ask: &Ask<'_>, wish: Wish) -> Result<CaKey, Problem> {
         } => Some(OPENING.acquire().await.map_err(|_| SignError::Failed)?),
         Wish::Import { .. } | Wish::Generate(_) | Wish::Elsewhere { .. } => None,
     };
-    let is_elsewhere = matches!(wish, Wish::Elsewhere { .. });
+    let naming = match &wish {
+        Wish::Elsewhere { .. } => Some(NAMING.lock().await),
+        Wish::Import { .. } | Wish::Generate(_) => None,
+    };
     let making = tokio::task::spawn_blocking(move || {
         let key = make(wish);
         drop(turn);
         key
     });
     let key = making.await.map_err(|_| SignError::Failed)??;
-    if is_elsewhere {
+    if naming.is_some() {
         must_be_free(ask, key.signer().as_ref())?;
     }
-    Ok(key)
+    Ok((key, naming))
 }
 
 fn make(wish: Wish) -> Result<CaKey, Problem> {

@@ -43,7 +43,7 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     let set_default = ask.fields.bool("set_default")?.unwrap_or_default();
     let force = ask.fields.bool("force")?.unwrap_or_default();
     let wish = wish(ask, "ssh-rsa")?;
-    let key = made(ask, wish).await?;
+    let (key, _naming) = made(ask, wish).await?;
     let signer = key.signer();
     let fingerprint = signer.public_key().fingerprint();
     if let Some(same) = mount

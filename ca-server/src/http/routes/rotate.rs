@@ -68,7 +68,7 @@ async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount) -> Result<(), Prob
         .unwrap_or_default();
     let kind = line.split(' ').next().unwrap_or_default();
     let wish = wish(ask, kind)?;
-    let key = made(ask, wish).await?;
+    let (key, _naming) = made(ask, wish).await?;
     let signer = key.signer();
     let fingerprint = signer.public_key().fingerprint();
     if let Some(same) = mount
