@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::STORE;
+use super::{STORE, take};
 use crate::ledger::FILE;
 
-const STAGING: &str = "restore";
+/// No name that somebody would give a folder: what is in it and not decided is dropped.
+const STAGING: &str = ".signet-restore";
 const READY: &str = "ready";
 /// The files of a data folder that are put back.
 pub(super) const FILES: [&str; 2] = [STORE, FILE];
@@ -56,6 +57,18 @@ pub fn decide(data: &Path, order: &Order) -> io::Result<()> {
     fs::rename(&draft, &ready)?;
     sync(&staging)?;
     sync(data)
+}
+
+/// Whether `file` lies in a folder of our work within `data`, which it would go with before it is restored.
+#[must_use]
+pub fn is_in_our_work(data: &Path, file: &Path) -> bool {
+    // What is not there is in nobody's way.
+    let (Ok(data), Ok(file)) = (data.canonicalize(), file.canonicalize()) else {
+        return false;
+    };
+    let inside = file.strip_prefix(data).ok();
+    let first = inside.and_then(|inside| inside.components().next());
+    first.is_some_and(|first| first.as_os_str() == STAGING || take::is_passing(first.as_os_str()))
 }
 
 /// Whether a restore is decided and not finished.

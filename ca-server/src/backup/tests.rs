@@ -273,7 +273,7 @@ fn a_restore_that_is_killed_at_any_step_is_whole_at_the_next_start() {
         let finished = killed.is_ok();
         let authority = world.open();
         assert!(outcome.aside.join("store.db").exists() && outcome.aside.join("ledger.db").exists());
-        assert!(!world.data().join("restore").exists());
+        assert!(!world.data().join(".signet-restore").exists());
         end(authority);
         let lines = world.lines();
         assert_eq!(
@@ -301,10 +301,52 @@ fn a_restore_that_is_killed_before_it_is_decided_has_not_happened() {
     end(authority);
     let before = world.lines();
     drop(world.stage(&file).unwrap());
-    assert!(world.data().join("restore").exists());
+    assert!(world.data().join(".signet-restore").exists());
     end(world.open());
-    assert!(!world.data().join("restore").exists());
+    assert!(!world.data().join(".signet-restore").exists());
     assert_eq!(world.lines()[..before.len()], before[..]);
+}
+
+#[test]
+fn a_start_removes_our_own_copies_and_no_folder_or_file_of_the_operator() {
+    let world = World::new();
+    let authority = world.open();
+    let file = world.backup(&authority);
+    end(authority);
+    let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let at = |name: &str| world.data().join(name);
+    let theirs = [
+        "backup-2026-11-26".to_owned(),
+        format!("backup-{id}"),
+        "restore".to_owned(),
+        ".signet-backup-mine".to_owned(),
+        format!(".signet-backup-{}", id.to_uppercase()),
+        format!(".signet-upload-{id}.d"),
+    ];
+    for name in &theirs {
+        std::fs::create_dir(at(name)).unwrap();
+        std::fs::copy(&file, at(name).join("good.backup")).unwrap();
+    }
+    let upload = at(&format!(".signet-upload-{id}"));
+    std::fs::write(at("upload-mine"), "mine").unwrap();
+    std::fs::set_permissions(at("upload-mine"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let ours = [at(&format!(".signet-backup-{id}")), at(".signet-restore")];
+    for folder in &ours {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("good.backup"), "").unwrap();
+        assert!(swap::is_in_our_work(&world.data(), &folder.join("good.backup")));
+    }
+    std::fs::write(&upload, "").unwrap();
+    assert!(swap::is_in_our_work(&world.data(), &upload));
+    for name in &theirs {
+        std::fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        assert!(!swap::is_in_our_work(&world.data(), &at(name).join("good.backup")));
+    }
+    world.decide(&at("restore").join("good.backup"));
+    end(world.open());
+    assert!(theirs.iter().all(|name| at(name).join("good.backup").exists()));
+    assert!(at("upload-mine").exists());
+    assert!(!upload.exists() && !ours.iter().any(|folder| folder.exists()));
 }
 
 #[test]

@@ -154,6 +154,11 @@ impl Restore {
             return Ok(ExitCode::FAILURE);
         };
         let shown = || format!("`{}` cannot be restored", self.file.display());
+        anyhow::ensure!(
+            !swap::is_in_our_work(&config.data, &self.file),
+            "`{}` lies where a restore does its own work, and would be removed by it: move the backup elsewhere first",
+            self.file.display()
+        );
         let mut archive = Archive::open(&self.file).with_context(shown)?;
         must_own(&config.data)?;
         let _lock = prepare_data(&config.data)?;
