@@ -317,13 +317,15 @@ fn what_would_take_too_long_is_refused_before_any_work() {
     let der = data_encoding::BASE64.decode(base64.as_bytes()).unwrap();
     let numbers = [2, 2, 0x40, 0, 2, 1, 8, 2, 1, 1];
     let at = der.windows(numbers.len()).position(|window| window == numbers).unwrap();
-    for (index, value, about) in [
-        (6, 127, "bytes of memory for scrypt"),
-        (2, 0x30, "PBES2 with other parameters"),
-        (2, 0, "PBES2 with other parameters"),
+    for (parameters, about) in [
+        ([2, 2, 0x40, 0, 2, 1, 127, 2, 1, 1], "bytes of memory for scrypt"),
+        // N = 2, r = 32, p = 32767: 128 MiB for the runs.
+        ([2, 1, 2, 2, 1, 32, 2, 2, 0x7f, 0xff], "bytes of memory for scrypt"),
+        ([2, 2, 0x30, 0, 2, 1, 8, 2, 1, 1], "PBES2 with other parameters"),
+        ([2, 2, 0, 0, 2, 1, 8, 2, 1, 1], "PBES2 with other parameters"),
     ] {
         let mut altered = der.clone();
-        altered[at + index] = value;
+        altered[at..at + parameters.len()].copy_from_slice(&parameters);
         let body = data_encoding::BASE64.encode(&altered);
         let private = format!("-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}\n-----END ENCRYPTED PRIVATE KEY-----\n");
         refused(&private, about);

@@ -223,6 +223,10 @@ impl Told {
     fn read(&mut self, line: &str) {
         // Most records are of certificates.
         if !line.contains("\"event\":\"ca-") && !line.contains("\"event\":\"mount-delete\"") {
+            // What was put back is older than what was told before.
+            if line.contains("\"event\":\"restore\"") {
+                self.live.clear();
+            }
             return;
         }
         let record: Value = serde_json::from_str(line).unwrap_or_default();

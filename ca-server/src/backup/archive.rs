@@ -23,6 +23,7 @@ use signet_core::time::UnixTime;
 use crate::custody::{Custody, CustodyError, SealRow};
 use crate::keyring::{Keyring, KeyringError};
 use crate::random::RandomFailed;
+use crate::seal::SealKind;
 use crate::store::{Change, Receipt, Store, StoreError, Table};
 
 const MAGIC: &str = "signet backup 1\n";
@@ -62,6 +63,14 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UnixTimeText(String);
+
+impl UnixTimeText {
+    /// The time, where it is one.
+    #[must_use]
+    pub fn moment(&self) -> Option<UnixTime> {
+        UnixTime::parse_rfc3339(&self.0).ok()
+    }
+}
 
 impl fmt::Display for UnixTimeText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -470,6 +479,18 @@ pub enum ArchiveError {
         found: NodeId,
         /// Ours.
         configured: NodeId,
+    },
+    /// It is under a seal that the configuration does not describe.
+    #[error(
+        "the data is under a {} seal, [seal] says {}, and no server would start on it: put `type = \"{}\"` into [seal] of \
+         `signet.toml`, or describe that seal in [seal.previous] to migrate",
+        found.as_str(), configured.as_str(), found.as_str()
+    )]
+    OtherSeal {
+        /// The backup's.
+        found: SealKind,
+        /// The configured one.
+        configured: SealKind,
     },
     /// The file.
     #[error("the backup cannot be read or written")]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use signet_core::ledger::{Event, EventKind, Head};
 use signet_core::serial::NodeId;
+use signet_core::time::UnixTime;
 
 use super::aftermath::{self, Aftermath, AftermathError};
 use super::archive::{Archive, ArchiveError};
@@ -17,7 +18,7 @@ use super::swap::{self, FILES, Order};
 use super::{STORE, archive};
 use crate::clock::Clock;
 use crate::command::chain;
-use crate::config::{Config, SealConfig};
+use crate::config::{Config, SealConfig, SealSettings};
 use crate::custody::{Custody, CustodyError, SealRow};
 use crate::keyring::{Keyring, KeyringError};
 use crate::ledger::bond::{self, BondError};
@@ -105,7 +106,9 @@ impl Staged {
         header.is_of(site.node)?;
         let folder = swap::begin(site.data)?;
         archive.unpack(keyring, &folder, &FILES)?;
-        let staged = Self::checked(folder, Some(header.time.to_string()))?;
+        let taken = header.time.moment().ok_or(ArchiveError::DoesNotOpen)?;
+        is_past(site.clock, "backup", taken)?;
+        let staged = Self::checked(site, folder, Some(header.time.to_string()))?;
         if staged.base != header.head()? {
             return Err(ArchiveError::DoesNotOpen.into());
         }
@@ -124,17 +127,19 @@ impl Staged {
         let folder = swap::begin(site.data)?;
         let (from, to) = (|name: &str| site.data.join(name), |name: &str| folder.join(name));
         copy::pair((&from(STORE), &to(STORE)), (&from(FILE), &to(FILE)))?;
-        Self::checked(folder, None)
+        Self::checked(site, folder, None)
     }
 
-    fn checked(folder: PathBuf, taken: Option<String>) -> Result<Self, RestoreError> {
+    fn checked(site: &Site<'_>, folder: PathBuf, taken: Option<String>) -> Result<Self, RestoreError> {
         for name in FILES {
             if let Some(fault) = copy::faults(&folder.join(name))?.into_iter().next() {
                 let what = format!("`{name}` is damaged: {fault}");
                 return Err(RestoreError::Unsound { what });
             }
         }
-        let base = Reader::open(&folder.join(FILE))?.head()?;
+        let reader = Reader::open(&folder.join(FILE))?;
+        let base = reader.head()?;
+        newest_is_past(site.clock, &reader, base)?;
         let store = Arc::new(SqliteStore::open(&folder.join(STORE))?);
         Ok(Self {
             folder,
@@ -174,6 +179,7 @@ impl Staged {
                 Err(error) => return Err(error.into()),
             }
         }
+        newest_is_past(site.clock, &Reader::open(&ledger)?, mending.head())?;
         let recovered = mending.head().position.saturating_sub(self.base.position);
         let aftermath = aftermath::make_safe(keyring, now)?;
         let Missing { kinds, shown, revoked } = Missing::read(&ledger, self.base.position)?;
@@ -185,9 +191,11 @@ impl Staged {
         for sink in site.sinks {
             // One that cannot be read is named above, and by the next start.
             if matches!(mend::goes_on(&ledger, sink), Ok(false)) {
-                let mut name = sink.file_name().unwrap_or_default().to_owned();
-                name.push(format!(".before-restore-{stamp}"));
-                sinks.push((sink.clone(), sink.with_file_name(name)));
+                let away = swap::away(sink, &stamp).map_err(|source| RestoreError::Sink {
+                    path: sink.clone(),
+                    source,
+                })?;
+                sinks.push((sink.clone(), away));
             }
         }
         let event = Event::new(EventKind::Restore, site.clock.now_millis())
@@ -205,7 +213,7 @@ impl Staged {
         for name in FILES {
             copy::settle(&self.folder.join(name))?;
         }
-        let aside = format!("before-restore-{stamp}");
+        let aside = swap::new_aside(site.data, &stamp)?;
         let outcome = Outcome {
             position: self.base.position,
             taken: self.taken,
@@ -301,6 +309,25 @@ impl Outcome {
     }
 }
 
+/// Whether the clock is past the newest record of a ledger.
+fn newest_is_past(clock: &Clock, reader: &Reader, head: Head) -> Result<(), RestoreError> {
+    let newest = reader.after(head.position.saturating_sub(1), 1)?;
+    let record: Value = newest
+        .first()
+        .and_then(|(_, line)| serde_json::from_str(line).ok())
+        .unwrap_or_default();
+    let time = record.get("time").and_then(Value::as_str).unwrap_or_default();
+    UnixTime::parse_rfc3339(time).map_or(Ok(()), |then| is_past(clock, "newest record", then))
+}
+
+fn is_past(clock: &Clock, what: &'static str, then: UnixTime) -> Result<(), RestoreError> {
+    let now = clock.now();
+    if now < then {
+        return Err(RestoreError::Clock { now, what, then });
+    }
+    Ok(())
+}
+
 fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
@@ -390,6 +417,19 @@ fn in_words(record: &Value) -> String {
     line
 }
 
+/// Whether `[seal]` or `[seal.previous]` is of the kind that `row` is of: under another one, a server would never start.
+///
+/// # Errors
+/// [`ArchiveError::OtherSeal`]
+pub fn assert_described(seals: &SealConfig, row: &SealRow) -> Result<(), ArchiveError> {
+    let (found, configured) = (row.kind()?, seals.current.kind());
+    let previous = seals.previous.as_ref().map(SealSettings::kind);
+    if found == configured || Some(found) == previous {
+        return Ok(());
+    }
+    Err(ArchiveError::OtherSeal { found, configured })
+}
+
 /// Opens with whichever of the configured seals is of the row's kind: a backup may be of before a migration.
 ///
 /// # Errors
@@ -420,6 +460,29 @@ pub enum RestoreError {
     Unsound {
         /// What is wrong.
         what: String,
+    },
+    /// A sink that the ledger cannot go on in has to be moved away, and cannot be.
+    #[error(
+        "the audit sink `{}` holds records that do not go on from this ledger, and cannot be moved away: make its folder \
+         writable for the server's user, or move it yourself", path.display()
+    )]
+    Sink {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Numbers go on from the clock where the ledger of before is lost: one that is behind would give them twice.
+    #[error(
+        "this machine's clock says {now}, and the {what} is of {then}: set the clock first, or serials would repeat"
+    )]
+    Clock {
+        /// The clock's time.
+        now: UnixTime,
+        /// What is of later.
+        what: &'static str,
+        /// Its time.
+        then: UnixTime,
     },
     /// The archive.
     #[error(transparent)]

@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::STORE;
+use super::{STORE, take};
 use crate::ledger::FILE;
 
-const STAGING: &str = "restore";
+/// No name that somebody would give a folder: what is in it and not decided is dropped.
+const STAGING: &str = ".signet-restore";
 const READY: &str = "ready";
+/// How the names begin that old files get.
+const ASIDE: &str = "before-restore-";
 /// The files of a data folder that are put back.
 pub(super) const FILES: [&str; 2] = [STORE, FILE];
 /// What SQLite keeps beside each.
@@ -38,6 +41,44 @@ pub fn begin(data: &Path) -> io::Result<PathBuf> {
     Ok(staging)
 }
 
+/// Makes a folder within `data` for the old files, a new one each time: what an earlier restore put aside stays. Its name.
+///
+/// # Errors
+/// The disk's.
+pub(super) fn new_aside(data: &Path, stamp: &str) -> io::Result<String> {
+    let plain = format!("{ASIDE}{stamp}");
+    let numbered = (2_u32..).map(|number| format!("{plain}-{number}"));
+    for name in std::iter::once(plain.clone()).chain(numbered) {
+        match DirBuilder::new().mode(0o700).create(data.join(&name)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| name),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// What a sink is called when it has been moved away: a name beside it that is free, and where a file can be made.
+///
+/// # Errors
+/// When none can: decided all the same, the server would not start on it.
+pub(super) fn away(sink: &Path, stamp: &str) -> io::Result<PathBuf> {
+    let beside = |suffix: &str| {
+        let mut name = sink.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{ASIDE}{stamp}{suffix}"));
+        sink.with_file_name(name)
+    };
+    let numbered = (2_u32..).map(|number| format!("-{number}"));
+    for suffix in std::iter::once(String::new()).chain(numbered) {
+        let path = beside(&suffix);
+        match File::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(_) => return fs::remove_file(&path).map(|()| path),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 /// Decides: the files in the staging folder are whole. [`finish`] puts them in place, now or at the next start.
 ///
 /// # Errors
@@ -56,6 +97,18 @@ pub fn decide(data: &Path, order: &Order) -> io::Result<()> {
     fs::rename(&draft, &ready)?;
     sync(&staging)?;
     sync(data)
+}
+
+/// Whether `file` lies in a folder of our work within `data`, which it would go with before it is restored.
+#[must_use]
+pub fn is_in_our_work(data: &Path, file: &Path) -> bool {
+    // What is not there is in nobody's way.
+    let (Ok(data), Ok(file)) = (data.canonicalize(), file.canonicalize()) else {
+        return false;
+    };
+    let inside = file.strip_prefix(data).ok();
+    let first = inside.and_then(|inside| inside.components().next());
+    first.is_some_and(|first| first.as_os_str() == STAGING || take::is_passing(first.as_os_str()))
 }
 
 /// Whether a restore is decided and not finished.
@@ -110,7 +163,11 @@ pub(super) fn finish_in_steps(data: &Path, mut step: impl FnMut() -> io::Result<
     for (from, to) in &order.sinks {
         if from.exists() && !to.exists() {
             step()?;
-            fs::rename(from, to)?;
+            // The data is in place, and waiting would not make that folder writable: the server itself says what it
+            // thinks of the sink.
+            if let Err(error) = fs::rename(from, to) {
+                tracing::warn!(%error, sink = %from.display(), "a sink that cannot go on cannot be moved away: move it yourself");
+            }
         }
     }
     sync(&aside)?;

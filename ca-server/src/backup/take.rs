@@ -1,6 +1,7 @@
 //! Taking a backup while the server serves: two snapshots of one moment, copied aside, then written out encrypted. Blocking;
 //! call it off the request threads.
 
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -19,10 +20,10 @@ use crate::store::copy;
 use crate::store::readonly::ReadOnlyStore;
 
 /// How the folders begin that copies lie in until they are sent.
-const SCRATCH: &str = "backup-";
+const SCRATCH: &str = ".signet-backup-";
 
 /// How files begin that are sent to be restored.
-pub(crate) const UPLOAD: &str = "upload-";
+pub(crate) const UPLOAD: &str = ".signet-upload-";
 
 /// A backup that is ready to be written out. Its copies are removed with it.
 #[derive(Debug)]
@@ -80,21 +81,32 @@ impl Taken {
     }
 }
 
-/// Removes copies that a killed server left behind.
+/// Removes copies that a killed server left behind, and nothing else: whoever looks after the folder has copies there too.
 ///
 /// # Errors
 /// When the folder cannot be read or a copy not be removed.
 pub(crate) fn tidy(data: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(data)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(SCRATCH) && path.is_dir() {
-            std::fs::remove_dir_all(&path)?;
-        } else if name.starts_with(UPLOAD) && path.is_file() {
-            std::fs::remove_file(&path)?;
+        let entry = entry?;
+        let (name, kind) = (entry.file_name(), entry.file_type()?);
+        if is_named(&name, SCRATCH) && kind.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else if is_named(&name, UPLOAD) && kind.is_file() {
+            std::fs::remove_file(entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Whether this is a name that we make up for copies or for what is sent, all of which goes at the next start.
+pub(super) fn is_passing(name: &OsStr) -> bool {
+    is_named(name, SCRATCH) || is_named(name, UPLOAD)
+}
+
+/// Whether `name` is `prefix` with a UUID behind it, spelled as we spell it.
+fn is_named(name: &OsStr, prefix: &str) -> bool {
+    let rest = name.to_str().and_then(|name| name.strip_prefix(prefix));
+    rest.is_some_and(|rest| uuid::Uuid::try_parse(rest).is_ok_and(|uuid| uuid.to_string() == rest))
 }
 
 /// A folder that is removed with the value.

@@ -273,7 +273,7 @@ fn a_restore_that_is_killed_at_any_step_is_whole_at_the_next_start() {
         let finished = killed.is_ok();
         let authority = world.open();
         assert!(outcome.aside.join("store.db").exists() && outcome.aside.join("ledger.db").exists());
-        assert!(!world.data().join("restore").exists());
+        assert!(!world.data().join(".signet-restore").exists());
         end(authority);
         let lines = world.lines();
         assert_eq!(
@@ -301,10 +301,138 @@ fn a_restore_that_is_killed_before_it_is_decided_has_not_happened() {
     end(authority);
     let before = world.lines();
     drop(world.stage(&file).unwrap());
-    assert!(world.data().join("restore").exists());
+    assert!(world.data().join(".signet-restore").exists());
     end(world.open());
-    assert!(!world.data().join("restore").exists());
+    assert!(!world.data().join(".signet-restore").exists());
     assert_eq!(world.lines()[..before.len()], before[..]);
+}
+
+#[test]
+fn a_start_removes_our_own_copies_and_no_folder_or_file_of_the_operator() {
+    let world = World::new();
+    let authority = world.open();
+    let file = world.backup(&authority);
+    end(authority);
+    let id = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let at = |name: &str| world.data().join(name);
+    let theirs = [
+        "backup-2026-11-26".to_owned(),
+        format!("backup-{id}"),
+        "restore".to_owned(),
+        ".signet-backup-mine".to_owned(),
+        format!(".signet-backup-{}", id.to_uppercase()),
+        format!(".signet-upload-{id}.d"),
+    ];
+    for name in &theirs {
+        std::fs::create_dir(at(name)).unwrap();
+        std::fs::copy(&file, at(name).join("good.backup")).unwrap();
+    }
+    let upload = at(&format!(".signet-upload-{id}"));
+    std::fs::write(at("upload-mine"), "mine").unwrap();
+    std::fs::set_permissions(at("upload-mine"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let ours = [at(&format!(".signet-backup-{id}")), at(".signet-restore")];
+    for folder in &ours {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("good.backup"), "").unwrap();
+        assert!(swap::is_in_our_work(&world.data(), &folder.join("good.backup")));
+    }
+    std::fs::write(&upload, "").unwrap();
+    assert!(swap::is_in_our_work(&world.data(), &upload));
+    for name in &theirs {
+        std::fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        assert!(!swap::is_in_our_work(&world.data(), &at(name).join("good.backup")));
+    }
+    world.decide(&at("restore").join("good.backup"));
+    end(world.open());
+    assert!(theirs.iter().all(|name| at(name).join("good.backup").exists()));
+    assert!(at("upload-mine").exists());
+    assert!(!upload.exists() && !ours.iter().any(|folder| folder.exists()));
+}
+
+#[test]
+fn restores_of_one_second_keep_the_files_of_each_and_a_stuck_sink_stops_none() {
+    let world = World::new();
+    let authority = world.open();
+    let file = world.backup(&authority);
+    end(authority);
+    let mut asides = Vec::new();
+    for round in 0..3 {
+        std::fs::write(world.data().join("store.db-wal"), format!("log {round}")).unwrap();
+        let outcome = world.decide(&file);
+        swap::finish(&world.data()).unwrap();
+        asides.push(outcome.aside);
+    }
+    for (round, aside) in asides.iter().enumerate() {
+        assert_eq!(
+            std::fs::read_to_string(aside.join("store.db-wal")).unwrap(),
+            format!("log {round}")
+        );
+        assert!(aside.join("ledger.db").exists());
+    }
+    // A name that cannot be renamed to, as in a folder that became read-only after it was decided.
+    world.stage(&file).unwrap();
+    let sink = world.folder.path().join("sink.jsonl");
+    let order = swap::Order {
+        aside: "before-restore-x".to_owned(),
+        sinks: vec![(sink.clone(), world.folder.path().join("nowhere/sink"))],
+    };
+    swap::decide(&world.data(), &order).unwrap();
+    swap::finish(&world.data()).unwrap().unwrap();
+    assert!(sink.exists() && !swap::is_decided(&world.data()));
+    let first = swap::away(&sink, "x").unwrap();
+    std::fs::write(&first, "").unwrap();
+    assert_ne!(swap::away(&sink, "x").unwrap(), first);
+    assert!(swap::away(&world.folder.path().join("nowhere/sink"), "x").is_err());
+}
+
+#[test]
+fn a_clock_behind_the_backup_or_the_newest_record_is_refused() {
+    let world = World::new();
+    let authority = world.open();
+    let early = world.backup(&authority);
+    world.clock.advance(100);
+    record(&authority, "after");
+    let late = world.folder.path().join("late");
+    let taken = Taken::of(&authority).unwrap();
+    taken.write(std::fs::File::create(&late).unwrap()).unwrap();
+    drop(taken);
+    end(authority);
+    let config = world.config();
+    let clock = Clock::fixed(UnixTime::from_secs(NOW + 99));
+    let site = Site::of(&config, &clock);
+    let staged = |path: &Path| {
+        let mut archive = Archive::open(path).unwrap();
+        let keyring = world.keyring(archive.header()).unwrap();
+        Staged::unpack(&site, &mut archive, &keyring)
+    };
+    let refused = staged(&late).unwrap_err();
+    assert!(refused.to_string().contains("set the clock"), "{refused}");
+    assert!(matches!(Staged::copy(&site).unwrap_err(), RestoreError::Clock { .. }));
+    // The backup is of before; what the old ledger gives back is not.
+    let (early, keyring) = staged(&early).unwrap();
+    let refused = early.decide(&site, &keyring, |event| event).unwrap_err();
+    assert!(matches!(refused, RestoreError::Clock { .. }), "{refused}");
+    assert!(!swap::is_decided(&world.data()));
+    world.stage(&late).unwrap();
+}
+
+#[test]
+fn a_backup_under_a_seal_that_is_not_described_is_refused() {
+    let world = World::new();
+    let authority = world.open();
+    let file = world.backup(&authority);
+    end(authority);
+    let row = Archive::open(&file).unwrap().header().seal().unwrap();
+    let mut seals = world.config().seal;
+    super::restore::assert_described(&seals, &row).unwrap();
+    let key_file = std::mem::replace(&mut seals.current, crate::config::SealSettings::Shamir);
+    let refused = super::restore::assert_described(&seals, &row).unwrap_err();
+    assert!(
+        refused.to_string().contains("put `type = \"key-file\"` into [seal]"),
+        "{refused}"
+    );
+    seals.previous = Some(key_file);
+    super::restore::assert_described(&seals, &row).unwrap();
 }
 
 #[test]

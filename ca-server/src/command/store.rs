@@ -13,7 +13,7 @@ use signet_core::ledger::Event;
 
 use crate::authority::prepare_data;
 use crate::backup::archive::Archive;
-use crate::backup::restore::{Outcome, Site, Staged, open_configured};
+use crate::backup::restore::{Outcome, Site, Staged, assert_described, open_configured};
 use crate::backup::{STORE, swap};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -154,6 +154,11 @@ impl Restore {
             return Ok(ExitCode::FAILURE);
         };
         let shown = || format!("`{}` cannot be restored", self.file.display());
+        anyhow::ensure!(
+            !swap::is_in_our_work(&config.data, &self.file),
+            "`{}` lies where a restore does its own work, and would be removed by it: move the backup elsewhere first",
+            self.file.display()
+        );
         let mut archive = Archive::open(&self.file).with_context(shown)?;
         must_own(&config.data)?;
         let _lock = prepare_data(&config.data)?;
@@ -222,6 +227,7 @@ impl Place {
 
     /// Opens the keyring of `store`, which lies under the seal of `row`.
     fn open(&self, config: &Config, row: &SealRow, store: Arc<dyn Tables>) -> anyhow::Result<Keyring> {
+        assert_described(&config.seal, row)?;
         let custody = Custody::new(store);
         if row.kind()? == SealKind::Shamir {
             let set = row.shares().ok_or(CustodyError::RowBroken)?;

@@ -513,7 +513,7 @@ impl From<CustodyError> for Problem {
 impl From<ArchiveError> for Problem {
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Custody(CustodyError::OtherSeal { .. }) => {
+            ArchiveError::OtherSeal { .. } | ArchiveError::Custody(CustodyError::OtherSeal { .. }) => {
                 Self::refused("not-for-this-seal", error.to_string())
             }
             ArchiveError::Custody(CustodyError::Seal(SealError::WrongKey { .. }) | CustodyError::RowBroken)
@@ -561,6 +561,10 @@ impl From<LifeError> for Problem {
             LifeError::Archive(error) | LifeError::Restore(RestoreError::Archive(error)) => error.into(),
             LifeError::Restore(error @ RestoreError::Unsound { .. }) => {
                 Self::refused("backup-invalid", error.to_string())
+            }
+            LifeError::Restore(error @ RestoreError::Clock { .. }) => {
+                Self::refused("backup-invalid", error.to_string())
+                    .with_hint("set the clock of the authority's machine; nothing was changed")
             }
             LifeError::Restore(error) => Self::internal(&error),
             LifeError::Share(error) => error.into(),

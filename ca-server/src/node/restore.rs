@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{Actor, Closed, LifeError, Node, lock};
 use crate::backup::archive::{Archive, ArchiveError, Header};
-use crate::backup::restore::{Outcome, Site, Staged, open_configured};
+use crate::backup::restore::{Outcome, Site, Staged, assert_described, open_configured};
 use crate::custody::{Custody, CustodyError, State};
 use crate::keyring::Keyring;
 use crate::seal::SealKind;
@@ -89,6 +89,7 @@ impl Node {
 
     fn open_archive(&self, header: &Header, shares: &[Share]) -> Result<Keyring, ArchiveError> {
         let row = header.seal()?;
+        assert_described(&self.foundation.config.seal, &row)?;
         let custody = Custody::new(header.rows()?);
         if row.kind()? != SealKind::Shamir {
             return Ok(open_configured(&self.foundation.config.seal, &row, &custody)?);

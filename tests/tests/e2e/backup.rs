@@ -294,7 +294,7 @@ fn fatten(scene: &Scene, megabytes: usize) {
 fn copies(scene: &Scene) -> Vec<String> {
     let entries = std::fs::read_dir(scene.authority.data()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with("backup-")).collect()
+    names.filter(|name| name.starts_with(".signet-backup-")).collect()
 }
 
 #[test]

@@ -103,6 +103,9 @@ fn affordable(kdf: &Kdf) -> Result<(), ImportError> {
                 blocks.saturating_mul(128),
                 SCRYPT_BYTES_MAX,
             )?;
+            // It holds as much for each of its p runs besides, and N may be small.
+            let runs = u64::from(of.block_size).saturating_mul(u64::from(of.parallelization));
+            within("bytes of memory for scrypt", runs.saturating_mul(128), SCRYPT_BYTES_MAX)?;
             let steps = blocks.saturating_mul(u64::from(of.parallelization));
             within("steps of scrypt (N*r*p)", steps, SCRYPT_STEPS_MAX)
         }
