@@ -110,7 +110,11 @@ impl Staged {
             return Err(ArchiveError::DoesNotOpen.into());
         }
         let keyring = keyring.of_copy(Arc::clone(&staged.store)).map_err(ArchiveError::from)?;
-        if let Some(finding) = store_check::rows(&keyring)?.into_iter().next() {
+        let rows = store_check::rows(&keyring)?;
+        for finding in &rows.left_over {
+            tracing::warn!("{}; {}", finding.what, finding.next);
+        }
+        if let Some(finding) = rows.unsound.into_iter().next() {
             return Err(RestoreError::Unsound { what: finding.what });
         }
         Ok((staged, keyring))

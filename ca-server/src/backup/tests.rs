@@ -477,3 +477,24 @@ fn a_store_that_is_older_than_the_ledger_beside_it_gets_its_revocations_back() {
     assert_eq!(revoked(&authority).len(), 1);
     end(authority);
 }
+
+#[test]
+fn a_row_that_a_deleted_mount_left_keeps_nobody_from_restoring() {
+    let world = World::new();
+    let authority = world.open();
+    let keyring = &authority.keyring;
+    let row = keyring.seal(Table::Revocations, "of-no-mount/one", b"{}").unwrap();
+    keyring.store().apply(vec![row]).wait().unwrap();
+    assert_eq!(crate::store_check::rows(keyring).unwrap().left_over.len(), 1);
+    let file = world.backup(&authority);
+    end(authority);
+    world.decide(&file);
+    let authority = world.open();
+    assert_eq!(revoked(&authority), Vec::<String>::new());
+    let row = authority.keyring.seal(Table::Roles, "of-no-mount/one", b"{}").unwrap();
+    authority.keyring.store().apply(vec![row]).wait().unwrap();
+    drop(std::fs::remove_file(&file));
+    let file = world.backup(&authority);
+    end(authority);
+    assert!(matches!(world.stage(&file), Err(RestoreError::Unsound { .. })));
+}
