@@ -26,7 +26,7 @@ use crate::barrier::BarrierError;
 use crate::keyring::{Keyring, KeyringError};
 use crate::metrics::Metrics;
 use crate::mounts::{Mount, Mounts};
-use crate::store::{Change, StoreError, Table};
+use crate::store::{Change, Store, StoreError, Table};
 
 /// Seconds that an entry outlives the last certificate it can hit: hosts' clocks may be slow.
 pub const PRUNE_MARGIN_SECS: u64 = 3600;
@@ -133,13 +133,29 @@ impl Revocations {
         Ok(list)
     }
 
-    /// Forgets a mount that was deleted. Its rows are dropped at the next start.
+    /// Forgets a mount that was deleted. What a request wrote that still held it is dropped at the next start.
     pub fn forget(&self, mount: &Mount) {
         self.lists
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(mount.uuid());
     }
+}
+
+/// The changes that drop all that a mount has in the store. Reads a whole table. Blocking.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn deletions(store: &dyn Store, uuid: &str) -> Result<Vec<Change>, StoreError> {
+    let of_mount = |key: &String| key.split_once('/').is_some_and(|(owner, _)| owner == uuid);
+    let keys = store.scan(Table::Revocations)?.into_iter().map(|(key, _)| key);
+    let mut changes: Vec<Change> = keys
+        .filter(of_mount)
+        .map(|key| Change::Delete(Table::Revocations, key))
+        .collect();
+    let head = format!("{}{uuid}", list::HEAD_PREFIX);
+    changes.push(Change::Delete(Table::Settings, head));
+    Ok(changes)
 }
 
 /// The changes that raise every list's version, of a store that was put back to an older state: above all versions that may

@@ -147,14 +147,24 @@ fn followed(ledger: &Path, sink: &Path) -> Option<Finding> {
     }
 }
 
+/// What is wrong with the rows of a store.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// Nothing can be served with these.
+    pub unsound: Vec<Finding>,
+    /// These are only in the way: the next start drops them.
+    pub left_over: Vec<Finding>,
+}
+
 /// What the keyring shows: every sealed row opens, and belongs to something.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn rows(keyring: &Keyring) -> Result<Vec<Finding>, StoreError> {
+pub fn rows(keyring: &Keyring) -> Result<Rows, StoreError> {
+    const LEFT: &str = "the mount was deleted while somebody revoked in it: the next start drops the row";
     const LOST: &str = "the mount was deleted or its row is lost: restore a backup if you miss it";
     let store = keyring.store();
-    let mut findings = Vec::new();
+    let (mut findings, mut left_over) = (Vec::new(), Vec::new());
     let mut mounts = BTreeSet::new();
     for (path, sealed) in store.scan(Table::Mounts)? {
         match keyring.unseal(Table::Mounts, &path, &sealed) {
@@ -178,11 +188,17 @@ pub fn rows(keyring: &Keyring) -> Result<Vec<Finding>, StoreError> {
             let uuid = key.split('/').next().unwrap_or_default();
             if owned && !mounts.contains(uuid) {
                 let what = format!("`{}/{key}` is of a mount that is not there", table.as_str());
-                findings.push(Finding::new(what, LOST));
+                match table {
+                    Table::Revocations => left_over.push(Finding::new(what, LEFT)),
+                    _ => findings.push(Finding::new(what, LOST)),
+                }
             }
         }
     }
-    Ok(findings)
+    Ok(Rows {
+        unsound: findings,
+        left_over,
+    })
 }
 
 /// What store and ledger say of each other: each CA key in the store has the record of its making, and the newest one that

@@ -113,7 +113,11 @@ impl Staged {
             return Err(ArchiveError::DoesNotOpen.into());
         }
         let keyring = keyring.of_copy(Arc::clone(&staged.store)).map_err(ArchiveError::from)?;
-        if let Some(finding) = store_check::rows(&keyring)?.into_iter().next() {
+        let rows = store_check::rows(&keyring)?;
+        for finding in &rows.left_over {
+            tracing::warn!("{}; {}", finding.what, finding.next);
+        }
+        if let Some(finding) = rows.unsound.into_iter().next() {
             return Err(RestoreError::Unsound { what: finding.what });
         }
         Ok((staged, keyring))
@@ -183,6 +187,7 @@ impl Staged {
         let recovered = mending.head().position.saturating_sub(self.base.position);
         let aftermath = aftermath::make_safe(keyring, now)?;
         let Missing { kinds, shown, revoked } = Missing::read(&ledger, self.base.position)?;
+        let revoked = revoked.not_in(keyring.store().as_ref())?;
         let noted = revoked.noted(keyring).map_err(KeyringError::from);
         let noted = noted.map_err(ArchiveError::from)?;
         keyring.store().apply(vec![noted]).wait()?;
@@ -341,18 +346,29 @@ struct Missing {
 }
 
 impl Missing {
-    /// Reads the records behind `base`.
+    /// Reads the records behind `base`, and all that are about revocations: one that was recorded just before a backup may not
+    /// be in its store, and a store may be older than the ledger beside it.
     fn read(ledger: &Path, base: u64) -> rusqlite::Result<Self> {
         let reader = Reader::open(ledger)?;
-        let (mut position, mut missing) = (base, Self::default());
+        let (mut position, mut missing) = (0, Self::default());
         loop {
             let records = reader.after(position, 1024)?;
             let Some((last, _)) = records.last() else {
                 return Ok(missing);
             };
             position = *last;
-            for (_, line) in &records {
-                missing.note(&serde_json::from_str(line).unwrap_or_default());
+            for (position, line) in &records {
+                let (revokes, newer) = (Losses::concerns(line), *position > base);
+                if !revokes && !newer {
+                    continue;
+                }
+                let record = serde_json::from_str(line).unwrap_or_default();
+                if revokes {
+                    missing.revoked.read(&record);
+                }
+                if newer {
+                    missing.note(&record);
+                }
             }
         }
     }
@@ -378,7 +394,6 @@ impl Missing {
             EventKind::Rotate,
             EventKind::Rekey,
         ];
-        self.revoked.read(record);
         let kind = record.get("event").and_then(Value::as_str).unwrap_or_default();
         if KINDS.iter().any(|known| known.as_str() == kind) {
             *self.kinds.entry(kind.to_owned()).or_default() += 1;

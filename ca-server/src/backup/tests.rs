@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use signet_core::ledger::{EventKind, Verifier};
 use signet_core::policy_set::PolicySet;
+use signet_core::signer::{CaKeyType, SoftwareSigner};
 use signet_core::time::UnixTime;
 
 use super::archive::{Archive, ArchiveError, Header};
@@ -499,4 +500,129 @@ fn a_damaged_ledger_keeps_nobody_from_restoring() {
     assert_eq!(outcome.unreadable.len(), 1, "{outcome:?}");
     assert!(outcome.in_words().contains("ledger.db"), "{}", outcome.in_words());
     end(world.open());
+}
+
+/// As [`World::decide`] for a store or a ledger that came back by other means.
+fn made_safe(world: &World) -> Outcome {
+    let config = world.config();
+    let site = Site::of(&config, &world.clock);
+    let staged = Staged::copy(&site).unwrap();
+    let custody = Custody::new(Arc::clone(staged.store()));
+    let seal = KeyFileSeal::new(world.data().join("barrier.key"));
+    let keyring = custody.open(&custody.row().unwrap(), &seal).unwrap();
+    let outcome = staged.decide(&site, &keyring, |event| event).unwrap();
+    swap::finish(&world.data()).unwrap();
+    outcome
+}
+
+const SHA256: &str = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn revocation(authority: &Authority, id: &str) -> signet_core::ledger::Event {
+    authority
+        .ledger
+        .event(EventKind::Revoke)
+        .text("person", "root")
+        .text("mount", "ssh")
+        .text("revocation", id)
+        .text("reason", "stolen")
+}
+
+/// Makes the mount of the configuration, with a CA key.
+fn mounted(world: &World, authority: &Authority) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mount = runtime
+        .block_on(authority.mounts.create(&world.config().mounts[0]))
+        .unwrap();
+    let signer = SoftwareSigner::generate(CaKeyType::Ed25519).unwrap();
+    runtime.block_on(mount.set_signer(signer)).unwrap();
+}
+
+/// Ids of what is revoked.
+fn revoked(authority: &Authority) -> Vec<String> {
+    let rows = authority.keyring.store().scan(Table::Revocations).unwrap();
+    rows.iter()
+        .map(|(key, _)| key.split_once('/').unwrap().1.to_owned())
+        .collect()
+}
+
+#[test]
+fn a_revocation_that_was_recorded_and_is_not_in_the_backups_store_is_made_again_until_it_is_removed() {
+    let world = World::new();
+    let authority = world.open();
+    mounted(&world, &authority);
+    // A backup between the record and the change.
+    let event = revocation(&authority, "first").map("selector", [("fingerprint", SHA256)]);
+    authority.ledger.record_blocking(event).unwrap();
+    let before = world.backup(&authority);
+    end(authority);
+    let outcome = world.decide(&before);
+    assert_eq!(outcome.revocations, 1, "{outcome:?}");
+    let authority = world.open();
+    let again = revoked(&authority);
+    assert_eq!(again.len(), 1, "{again:?}");
+    assert_ne!(again[0], "first");
+    // It has it now, under another name.
+    let after = world.folder.path().join("after");
+    std::fs::rename(&before, world.folder.path().join("kept")).unwrap();
+    std::fs::rename(world.backup(&authority), &after).unwrap();
+    let before = world.folder.path().join("kept");
+    end(authority);
+    world.clock.advance(1);
+    assert_eq!(world.decide(&after).revocations, 0);
+    let authority = world.open();
+    assert_eq!(revoked(&authority), again);
+    // Removed, so that no older backup brings it back.
+    let event = revocation(&authority, &again[0]).flag("removed", true);
+    authority.ledger.record_blocking(event).unwrap();
+    end(authority);
+    world.clock.advance(1);
+    assert_eq!(world.decide(&before).revocations, 0);
+    let authority = world.open();
+    assert!(revoked(&authority).is_empty());
+    end(authority);
+}
+
+#[test]
+fn a_store_that_is_older_than_the_ledger_beside_it_gets_its_revocations_back() {
+    let world = World::new();
+    let authority = world.open();
+    mounted(&world, &authority);
+    end(authority);
+    crate::store::copy::settle(&world.data().join("store.db")).unwrap();
+    let old = std::fs::read(world.data().join("store.db")).unwrap();
+    let authority = world.open();
+    let event = revocation(&authority, "first").map("selector", [("fingerprint", SHA256)]);
+    authority.ledger.record_blocking(event).unwrap();
+    record(&authority, "after");
+    end(authority);
+    for ending in ["-wal", "-shm"] {
+        drop(std::fs::remove_file(world.data().join(format!("store.db{ending}"))));
+    }
+    std::fs::write(world.data().join("store.db"), old).unwrap();
+    let outcome = made_safe(&world);
+    assert_eq!((outcome.revocations, outcome.recovered), (1, 0), "{outcome:?}");
+    let authority = world.open();
+    assert_eq!(revoked(&authority).len(), 1);
+    end(authority);
+}
+
+#[test]
+fn a_row_that_a_deleted_mount_left_keeps_nobody_from_restoring() {
+    let world = World::new();
+    let authority = world.open();
+    let keyring = &authority.keyring;
+    let row = keyring.seal(Table::Revocations, "of-no-mount/one", b"{}").unwrap();
+    keyring.store().apply(vec![row]).wait().unwrap();
+    assert_eq!(crate::store_check::rows(keyring).unwrap().left_over.len(), 1);
+    let file = world.backup(&authority);
+    end(authority);
+    world.decide(&file);
+    let authority = world.open();
+    assert_eq!(revoked(&authority), Vec::<String>::new());
+    let row = authority.keyring.seal(Table::Roles, "of-no-mount/one", b"{}").unwrap();
+    authority.keyring.store().apply(vec![row]).wait().unwrap();
+    drop(std::fs::remove_file(&file));
+    let file = world.backup(&authority);
+    end(authority);
+    assert!(matches!(world.stage(&file), Err(RestoreError::Unsound { .. })));
 }

@@ -26,7 +26,7 @@ use crate::seal::shamir::{Share, ShareSeal, ShareSet};
 use crate::signer::KeySources;
 use crate::store::Store as Tables;
 use crate::store::readonly::ReadOnlyStore;
-use crate::store_check::{self, Finding};
+use crate::store_check::{self, Finding, Rows};
 use crate::{command, hardening, secret_file, terminal};
 
 /// Looks after a data folder.
@@ -130,7 +130,8 @@ impl Check {
             row => row?,
         };
         let keyring = Arc::new(self.place.open(config, &row, store)?);
-        let mut findings = store_check::rows(&keyring)?;
+        let Rows { unsound, left_over } = store_check::rows(&keyring)?;
+        let mut findings = [unsound, left_over].concat();
         findings.extend(times);
         match Mounts::open(keyring, &KeySources::of(config)) {
             Ok(mounts) => {

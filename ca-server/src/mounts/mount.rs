@@ -16,6 +16,7 @@ use super::{ISSUERS_PREFIX, MountError};
 use crate::barrier::BarrierError;
 use crate::keyring::Keyring;
 use crate::random;
+use crate::revocations;
 use crate::signer::CaKey;
 use crate::store::{Change, StoreError, Table};
 
@@ -588,6 +589,7 @@ impl Mount {
             format!("{ISSUERS_PREFIX}{}", self.uuid),
         ));
         changes.push(Change::Delete(Table::Mounts, self.path.clone()));
+        changes.extend(self.revocation_deletions().await?);
         // A request that still holds this mount must not sign nor write any more.
         *life = Life::Deleted;
         let issuers = self.issuers.swap(Arc::default());
@@ -597,6 +599,14 @@ impl Mount {
             self.issuers.store(issuers);
         }
         Ok(deleted?)
+    }
+
+    /// What revocations left in the store: rows of a mount that is not there would look like damage to a restore.
+    async fn revocation_deletions(&self) -> Result<Vec<Change>, MountError> {
+        let (store, uuid) = (Arc::clone(self.keyring.store()), self.uuid.clone());
+        // There may be many, and reading them blocks.
+        let reading = tokio::task::spawn_blocking(move || revocations::deletions(store.as_ref(), &uuid));
+        Ok(reading.await.map_err(|_| StoreError::Gone)??)
     }
 
     /// Waits for the mount's other changes.

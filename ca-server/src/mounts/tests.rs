@@ -77,11 +77,19 @@ async fn a_deleted_mount_leaves_no_key_and_signs_no_more() {
         .await
         .unwrap();
     mount.put_role(role("a")).await.unwrap();
+    // Its revocations go with it, and nobody else's.
+    let other = "of-another/one".to_owned();
+    let rows = [format!("{}/one", mount.uuid()), other.clone()];
+    let rows = rows.map(|key| keyring.seal(Table::Revocations, &key, b"{}").unwrap());
+    keyring.store().apply(rows.to_vec()).durable().await.unwrap();
     mounts.delete("ssh").await.unwrap();
     assert!(mount.signer().is_none(), "also for a request that holds it");
     for table in [Table::Mounts, Table::CaKeys, Table::Roles] {
         assert_eq!(keyring.store().scan(table).unwrap(), [], "{table:?}");
     }
+    let left = keyring.store().scan(Table::Revocations).unwrap();
+    let left: Vec<String> = left.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, [other]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Revocations that the ledger tells of and a restored store has not got. They are noted at the restore, and made again when the
 //! server opens, before anybody is served: what was revoked must not be believed again because a disk was lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,9 +16,11 @@ use crate::barrier::BarrierError;
 use crate::keyring::Keyring;
 use crate::ledger::{FILE, LedgerError};
 use crate::random;
-use crate::store::{Change, StoreError, Table};
+use crate::store::{Change, Store, StoreError, Table};
 
 const KEY: &str = "revocations-to-repeat";
+/// Records that make revocations or end them.
+const KINDS: [EventKind; 3] = [EventKind::Revoke, EventKind::KrlPrune, EventKind::MountDelete];
 
 /// A revocation as its record tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,32 +33,98 @@ pub(crate) struct Lost {
     selector: BTreeMap<String, String>,
 }
 
-/// Reads records in their order.
+/// A revocation that stands, as far as the records read so far tell.
+#[derive(Debug)]
+struct Standing {
+    /// What it was called: when it was made, and each time that it was made again.
+    ids: Vec<String>,
+    /// Whether its mount was deleted since.
+    mount_deleted: bool,
+    lost: Lost,
+}
+
+/// Reads all records in their order, and says which revocations a store has not got. What is recorded and not in the store is
+/// lost, wherever in the ledger it stands: a record says nothing of whether the store had heard of it.
 #[derive(Debug, Default)]
-pub(crate) struct Losses(Vec<Lost>);
+pub(crate) struct Losses(Vec<Standing>);
 
 impl Losses {
-    /// Looks at the next record: one that revokes, or one that takes a revocation back.
+    /// Whether a record's line is worth reading; most are of certificates.
+    pub(crate) fn concerns(line: &str) -> bool {
+        let of = |kind: &EventKind| line.contains(&format!("\"event\":\"{}\"", kind.as_str()));
+        KINDS.iter().any(of)
+    }
+
+    /// Looks at the next record: one that revokes, or one that takes revocations back.
     pub(crate) fn read(&mut self, record: &Value) {
         let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        if text("event") != EventKind::Revoke.as_str() {
+        let (event, id) = (text("event"), text("revocation"));
+        let is = |kind: EventKind| event == kind.as_str();
+        if is(EventKind::MountDelete) {
+            let of_mount = self.0.iter_mut().filter(|one| one.lost.mount == text("mount"));
+            of_mount.for_each(|one| one.mount_deleted = true);
+        } else if is(EventKind::KrlPrune) {
+            let pruned = record.get("revocations").and_then(Value::as_array);
+            let pruned = pruned.into_iter().flatten().filter_map(Value::as_str);
+            pruned.for_each(|id| self.ended(id));
+        } else if is(EventKind::Revoke) && record.get("removed").and_then(Value::as_bool) == Some(true) {
+            self.ended(&id);
+        } else if is(EventKind::Revoke) {
+            let words = record.get("selector").and_then(Value::as_object).into_iter().flatten();
+            let word = |(field, text): (&String, &Value)| Some((field.clone(), text.as_str()?.to_owned()));
+            self.begun(
+                &text("repeats"),
+                Lost {
+                    id,
+                    mount: text("mount"),
+                    by: text("person"),
+                    at: UnixTime::parse_rfc3339(&text("time")).map_or(0, UnixTime::secs),
+                    reason: text("reason"),
+                    selector: words.filter_map(word).collect(),
+                },
+            );
+        }
+    }
+
+    /// A revocation, or the repeat of one: that one goes on under another id, with its own words and time.
+    fn begun(&mut self, repeats: &str, lost: Lost) {
+        let repeated = (!repeats.is_empty()).then(|| repeats.to_owned());
+        let known = self.0.iter_mut().find(|one| repeated.as_ref() == Some(&one.lost.id));
+        if let Some(one) = known {
+            one.ids.push(lost.id.clone());
+            one.lost.id = lost.id;
+            one.mount_deleted = false;
             return;
         }
-        let id = text("revocation");
-        if record.get("removed").and_then(Value::as_bool) == Some(true) {
-            self.0.retain(|lost| lost.id != id);
-            return;
-        }
-        let words = record.get("selector").and_then(Value::as_object).into_iter().flatten();
-        let word = |(field, text): (&String, &Value)| Some((field.clone(), text.as_str()?.to_owned()));
-        self.0.push(Lost {
-            id,
-            mount: text("mount"),
-            by: text("person"),
-            at: UnixTime::parse_rfc3339(&text("time")).map_or(0, UnixTime::secs),
-            reason: text("reason"),
-            selector: words.filter_map(word).collect(),
+        self.0.push(Standing {
+            ids: repeated.into_iter().chain([lost.id.clone()]).collect(),
+            mount_deleted: false,
+            lost,
         });
+    }
+
+    /// Taken back, or spent: under whichever of its ids, it must not come back.
+    fn ended(&mut self, id: &str) {
+        self.0.retain(|one| !one.ids.iter().any(|known| known == id));
+    }
+
+    /// Leaves those that `store` has not got, under none of their ids, and that a mount of it may be in need of.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn not_in(mut self, store: &dyn Store) -> Result<Self, StoreError> {
+        let rows = store.scan(Table::Revocations)?;
+        let ids = rows.iter().filter_map(|(key, _)| key.split_once('/').map(|(_, id)| id));
+        let there: HashSet<&str> = ids.collect();
+        let mounts = store.scan(Table::Mounts)?;
+        let mounts: HashSet<&str> = mounts.iter().map(|(path, _)| path.as_str()).collect();
+        self.0.retain(|one| {
+            let known = one.ids.iter().any(|id| there.contains(id.as_str()));
+            // A store of before the deletion has the mount still.
+            let ended = one.mount_deleted && !mounts.contains(one.lost.mount.as_str());
+            !known && !ended
+        });
+        Ok(self)
     }
 
     /// How many there are.
@@ -70,7 +138,8 @@ impl Losses {
     /// [`BarrierError`]
     pub(crate) fn noted(&self, keyring: &Keyring) -> Result<Change, BarrierError> {
         // Structs of texts and numbers always have a JSON form.
-        let json = serde_json::to_vec(&self.0).unwrap_or_default();
+        let lost: Vec<&Lost> = self.0.iter().map(|one| &one.lost).collect();
+        let json = serde_json::to_vec(&lost).unwrap_or_default();
         keyring.seal(Table::Settings, KEY, &json)
     }
 }
@@ -212,4 +281,58 @@ pub(crate) fn repeat_blocking(authority: &Arc<Authority>) -> Result<(), RepeatEr
         runtime.map_err(|_| crashed())?.block_on(repeat(authority))
     };
     std::thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|_| Err(crashed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Ids of what stands after these records.
+    fn standing(records: &[Value]) -> Vec<String> {
+        let mut losses = Losses::default();
+        for record in records {
+            assert!(Losses::concerns(&record.to_string()), "{record}");
+            losses.read(record);
+        }
+        losses.0.into_iter().map(|one| one.lost.id).collect()
+    }
+
+    fn revoked(id: &str) -> Value {
+        json!({"event": "revoke", "mount": "ssh", "revocation": id})
+    }
+
+    fn repeated(id: &str, repeats: &str) -> Value {
+        json!({"event": "revoke", "mount": "ssh", "revocation": id, "repeats": repeats})
+    }
+
+    fn removed(id: &str) -> Value {
+        json!({"event": "revoke", "mount": "ssh", "revocation": id, "removed": true})
+    }
+
+    #[test]
+    fn a_removal_ends_what_it_removed_and_what_that_stood_for() {
+        for (records, left) in [
+            (vec![revoked("a"), revoked("b"), removed("a")], &["b"][..]),
+            (vec![revoked("a"), repeated("b", "a")], &["b"]),
+            (vec![revoked("a"), repeated("b", "a"), removed("b")], &[]),
+            (
+                vec![revoked("a"), repeated("b", "a"), repeated("c", "b"), removed("c")],
+                &[],
+            ),
+            // An older store had it under its first name again.
+            (vec![revoked("a"), repeated("b", "a"), removed("a")], &[]),
+            (
+                vec![revoked("a"), json!({"event": "krl-prune", "revocations": ["a"]})],
+                &[],
+            ),
+            (vec![revoked(""), revoked("")], &["", ""]),
+        ] {
+            assert_eq!(standing(&records), left, "{records:?}");
+        }
+        assert!(!Losses::concerns(
+            r#"{"event":"issue","person":"\"event\":\"revoke\""}"#
+        ));
+    }
 }

@@ -708,7 +708,10 @@ fn a_store_or_a_ledger_that_was_put_back_alone_is_refused_and_made_safe() {
         snapshot(&scene.authority.data(), &kept);
         scene.start();
         let token = scene.authority.ci_token(&scene.issuer);
-        let serial = scene.sign(&scene.authority.api(&token));
+        let api = scene.authority.api(&token);
+        let serial = scene.sign(&api);
+        let revoked = api.post("ssh/revoke", &json!({"serial": serial.to_string(), "reason": "stolen"}));
+        assert_eq!(revoked.status, 200, "{}", revoked.text);
         assert_eq!(scene.authority.stop(), Some(0));
         let data = scene.authority.data();
         for ending in ["", "-wal", "-shm"] {
@@ -731,7 +734,11 @@ fn a_store_or_a_ledger_that_was_put_back_alone_is_refused_and_made_safe() {
         assert!(safe.status.success(), "{alone}: {}", words(&safe));
         scene.start();
         assert_eq!(scene.authority.api(&token).get("sys/signet/whoami").status, 403);
-        assert_ne!(scene.sign(&scene.api()), serial);
+        let api = scene.api();
+        assert_ne!(scene.sign(&api), serial);
+        // The store alone: the record in the ledger beside it is enough.
+        let revocations = api.list("ssh/revocations");
+        assert_eq!(revocations.body["data"]["total"], 1, "{alone}: {}", revocations.text);
         scene.is_sound();
     }
 }
