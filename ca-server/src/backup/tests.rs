@@ -437,6 +437,23 @@ fn a_backup_under_a_seal_that_is_not_described_is_refused() {
 }
 
 #[test]
+fn a_ca_key_made_after_the_backup_is_missed_until_the_restore_and_not_after() {
+    let world = World::new();
+    let authority = world.open();
+    let file = world.backup(&authority);
+    let event = authority.ledger.event(EventKind::CaCreate);
+    let event = event.text("mount", "ssh").text("fingerprint", "SHA256:later");
+    authority.ledger.record_blocking(event).unwrap();
+    end(authority);
+    let findings = || crate::store_check::agreement(&[].into(), &world.data().join(FILE)).unwrap();
+    assert_eq!(findings().len(), 1);
+    world.decide(&file);
+    swap::finish(&world.data()).unwrap();
+    assert!(has(&world.lines(), "SHA256:later"));
+    assert_eq!(findings(), []);
+}
+
+#[test]
 fn what_was_put_back_by_hand_is_made_safe_in_place() {
     let world = World::new();
     let authority = world.open();
