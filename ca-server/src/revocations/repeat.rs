@@ -19,6 +19,8 @@ use crate::random;
 use crate::store::{Change, Store, StoreError, Table};
 
 const KEY: &str = "revocations-to-repeat";
+/// Before the number of serials that [`Selector::words`] leaves out.
+const CUT: &str = " and ";
 /// Records that make revocations or end them.
 const KINDS: [EventKind; 3] = [EventKind::Revoke, EventKind::KrlPrune, EventKind::MountDelete];
 
@@ -31,6 +33,14 @@ pub(crate) struct Lost {
     at: u64,
     reason: String,
     selector: BTreeMap<String, String>,
+}
+
+impl Lost {
+    /// How many serials the record does not name, if it does not name all.
+    fn cut(&self) -> Option<&str> {
+        let (_, more) = self.selector.get("serial")?.split_once(CUT)?;
+        Some(more)
+    }
 }
 
 /// A revocation that stands, as far as the records read so far tell.
@@ -158,10 +168,14 @@ pub(crate) async fn repeat(authority: &Authority) -> Result<(), RepeatError> {
     let json = authority.keyring.unseal(Table::Settings, KEY, sealed)?;
     let lost: Vec<Lost> = serde_json::from_slice(&json).unwrap_or_default();
     for one in &lost {
-        if let Err(error) = revoke_again(authority, one).await {
-            let RepeatError::NotPossible(why) = error else {
-                return Err(error);
-            };
+        let why = match revoke_again(authority, one).await {
+            Ok(()) => one
+                .cut()
+                .map(|more| format!("the record does not name all serials: {more} are not revoked")),
+            Err(RepeatError::NotPossible(why)) => Some(why),
+            Err(error) => return Err(error),
+        };
+        if let Some(why) = why {
             tracing::error!(mount = one.mount, revocation = one.id, selector = ?one.selector, why, "revoke it again by hand");
             let event = authority.ledger.event(EventKind::Alarm).text("mount", &one.mount);
             let event = event.text("revocation", &one.id).text("reason", &why);
@@ -240,7 +254,11 @@ fn selector(lost: &Lost) -> Result<Selector, super::SelectorError> {
     for (field, text) in &lost.selector {
         // The record names a key by its fingerprint.
         let field = if field == "public_key" { "fingerprint" } else { field };
-        fields.insert(field, text.clone());
+        let text = match text.split_once(CUT) {
+            Some((named, _)) if field == "serial" => named,
+            _ => text,
+        };
+        fields.insert(field, text.to_owned());
     }
     let mut selector = Selector::from_fields(&fields)?;
     let hit_what_there_was = selector.person.is_some() || selector.role.is_some() || selector.issued_since.is_some();
@@ -309,6 +327,20 @@ mod tests {
 
     fn removed(id: &str) -> Value {
         json!({"event": "revoke", "mount": "ssh", "revocation": id, "removed": true})
+    }
+
+    #[test]
+    fn serials_that_the_record_names_are_revoked_again_when_there_were_more() {
+        let words = Selector {
+            serials: (1..=105).collect(),
+            ..Selector::default()
+        }
+        .words();
+        let mut losses = Losses::default();
+        losses.read(&json!({"event": "revoke", "revocation": "a", "selector": words}));
+        let lost = &losses.0[0].lost;
+        assert_eq!(lost.cut(), Some("5 more"));
+        assert_eq!(selector(lost).unwrap().serials, (1..=100).collect());
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Selector {
             ("fingerprint", self.fingerprint_text()),
             ("person", self.person.clone()),
             ("role", self.role.clone()),
-            ("issuer", self.issuer.as_deref().map(brief)),
+            ("issuer", self.issuer.as_deref().map(named)),
             ("issued_since", self.issued_since.map(|time| time.to_string())),
             ("issued_until", self.issued_until.map(|time| time.to_string())),
         ]
@@ -218,6 +218,11 @@ pub(crate) fn plain(field: &'static str, text: Option<String>) -> Result<Option<
     }
 }
 
+/// A CA key by its fingerprint, however it was given: the record must be enough to revoke it again.
+fn named(issuer: &str) -> String {
+    SubjectKey::parse(issuer).map_or_else(|_| brief(issuer), |key| key.fingerprint())
+}
+
 fn brief(text: &str) -> String {
     text.chars().take(80).collect()
 }
@@ -275,6 +280,18 @@ mod tests {
             let told = read(json).expect_err(json);
             assert!(told.contains(part), "{json}: {told}");
         }
+    }
+
+    #[test]
+    fn a_ca_key_of_any_length_is_recorded_so_that_it_can_be_revoked_again() {
+        use signet_core::signer::{CaKeyType, Signer as _, SoftwareSigner};
+        let ca = SoftwareSigner::generate(CaKeyType::EcdsaP256).unwrap();
+        let selector = Selector {
+            issuer: Some(ca.public_line()),
+            ..Selector::default()
+        };
+        assert!(ca.public_line().len() > 80);
+        assert_eq!(selector.words()["issuer"], ca.public_key().fingerprint());
     }
 
     #[test]
