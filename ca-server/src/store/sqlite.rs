@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, params};
@@ -18,6 +18,20 @@ const BATCH_MAX: usize = 256;
 #[derive(Debug)]
 pub struct SqliteStore {
     queue: Sender<Work>,
+    /// Behind the queue, which has to end first.
+    _writer: Writer,
+}
+
+/// The thread that has the file. Who drops the store finds the file closed, with nothing waiting beside it.
+#[derive(Debug)]
+struct Writer(Option<JoinHandle<()>>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.0.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's thread ended by a panic");
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -40,11 +54,14 @@ impl SqliteStore {
         let mut connection = connect(path)?;
         lay_out(&mut connection)?;
         let (queue, work) = mpsc::channel();
-        thread::Builder::new()
+        let writer = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || serve(&mut connection, &work))
             .map_err(|_| StoreError::Gone)?;
-        Ok(Self { queue })
+        Ok(Self {
+            queue,
+            _writer: Writer(Some(writer)),
+        })
     }
 }
 
