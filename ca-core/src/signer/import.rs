@@ -77,11 +77,17 @@ impl ImportError {
         match self {
             Self::Private => "give the file as ssh-keygen or openssl wrote it, from `-----BEGIN` to the end",
             Self::Several(_) => "give a file with this key alone",
-            Self::Damaged => "see what OpenSSH says of the file: ssh-keygen -y -f FILE",
+            Self::Damaged => {
+                "see what OpenSSH says of the file: ssh-keygen -y -f FILE; if it opens there, rewrite a copy as PEM: ssh-keygen \
+                 -p -m PEM -f COPY"
+            }
             Self::RsaBits(_) => "make another key: a rotation leads hosts to it without failing a login",
             Self::Encrypted => "give the passphrase too, as private_key_passphrase",
             Self::NotEncrypted => "leave the passphrase out",
-            Self::Passphrase => "try it: ssh-keygen -y -f FILE asks for the passphrase as well",
+            Self::Passphrase => {
+                "try it: ssh-keygen -y -f FILE asks for the passphrase as well; if it opens there, rewrite a copy as PEM: \
+                 ssh-keygen -p -m PEM -f COPY"
+            }
             Self::Encryption(_) => {
                 "rewrite a copy: ssh-keygen -p -f COPY, or openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out COPY"
             }
