@@ -63,7 +63,7 @@ fn ssh_keygen(arguments: &[&str]) {
 fn made(folder: &Folder, kind: &str, bits: &str) -> (String, String) {
     let path = folder.path(&format!("{kind}-{bits}"));
     let file = path.display().to_string();
-    // ssh-key 0.7 does not read, in OpenSSH's own format, a P-256 number of less than 32 bytes, which one key in 256 has; as PEM
+    // ssh-key 0.7 does not read, in OpenSSH's own format, a P-256 number that takes less than 32 bytes, as one key in 512; as PEM
     // it is read, and the error's hint says so. Three such keys in a row would be another fault.
     for _ in 0..3 {
         if fs::read_to_string(&path).is_ok_and(|text| ssh_key::PrivateKey::from_openssh(text).is_ok()) {
