@@ -64,7 +64,7 @@ pub async fn issue(at: Counter<'_>, request: &SigningRequest) -> Result<IssuedCe
     let recorded = at.authority.ledger.record_issue(certificate, context).await?;
     // 7. INVARIANT: whoever retires or removes an issuer first has it sign no more, then looks for records of it. One that
     // was not there yet when they looked belongs to a certificate that stays here.
-    if !at.mount.has_sign(issuer.id()) {
+    if !at.mount.still_signs(issuer.id()) {
         return Err(IssueError::Issuer {
             reference: issuer.shown().to_owned(),
         });

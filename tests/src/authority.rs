@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::api::Api;
+use crate::api::{Answer, Api};
 use crate::binaries::ours;
 use crate::issuer::Issuer;
 use crate::network::Network;
@@ -276,6 +276,14 @@ impl Authority {
     /// The process id of the running server.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("a running authority").id()
+    }
+
+    /// Initialises it, under a seal that opens by itself, with one recovery key. What was made.
+    pub fn init(&self) -> Answer {
+        let wanted = json!({"recovery_shares": 1, "recovery_threshold": 1});
+        let made = self.anonymous().post("sys/init", &wanted);
+        assert_eq!(made.status, 200, "{}\n{}", made.text, self.log());
+        made
     }
 
     /// The API with the root token.

@@ -25,7 +25,8 @@ use crate::ledger::bond::{self, BondError};
 use crate::ledger::mend::{self, MendError, Mending, Source};
 use crate::ledger::{FILE, LedgerOpenError, Reader};
 use crate::revocations::Losses;
-use crate::seal::{self, SealError};
+use crate::seal::shamir::{ShareSeal, ShareSet};
+use crate::seal::{self, SealError, SealKind};
 use crate::store::copy;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -432,11 +433,31 @@ fn in_words(record: &Value) -> String {
     line
 }
 
+/// Opens the keyring of a store that lies under the seal of `row`: by the configured seal, or by the one
+/// that `shares` makes of shares of the split that is named to it.
+///
+/// # Errors
+/// [`ArchiveError::OtherSeal`] before anything is asked for, else the seal's.
+pub fn open<E: From<ArchiveError>>(
+    seals: &SealConfig,
+    row: &SealRow,
+    custody: &Custody,
+    shares: impl FnOnce(ShareSet) -> Result<ShareSeal, E>,
+) -> Result<Keyring, E> {
+    let custody_error = |error: CustodyError| E::from(ArchiveError::from(error));
+    assert_described(seals, row)?;
+    if row.kind().map_err(custody_error)? != SealKind::Shamir {
+        return open_configured(seals, row, custody).map_err(custody_error);
+    }
+    let set = row.shares().ok_or(custody_error(CustodyError::RowBroken))?;
+    custody.open(row, &shares(set)?).map_err(custody_error)
+}
+
 /// Whether `[seal]` or `[seal.previous]` is of the kind that `row` is of: under another one, a server would never start.
 ///
 /// # Errors
 /// [`ArchiveError::OtherSeal`]
-pub fn assert_described(seals: &SealConfig, row: &SealRow) -> Result<(), ArchiveError> {
+pub(super) fn assert_described(seals: &SealConfig, row: &SealRow) -> Result<(), ArchiveError> {
     let (found, configured) = (row.kind()?, seals.current.kind());
     let previous = seals.previous.as_ref().map(SealSettings::kind);
     if found == configured || Some(found) == previous {
@@ -449,7 +470,7 @@ pub fn assert_described(seals: &SealConfig, row: &SealRow) -> Result<(), Archive
 ///
 /// # Errors
 /// [`CustodyError`], the seal's where it is of the right kind.
-pub fn open_configured(seals: &SealConfig, row: &SealRow, custody: &Custody) -> Result<Keyring, CustodyError> {
+fn open_configured(seals: &SealConfig, row: &SealRow, custody: &Custody) -> Result<Keyring, CustodyError> {
     let kind = row.kind()?;
     let mut refused = CustodyError::OtherSeal {
         found: kind,

@@ -480,14 +480,7 @@ fn what_was_put_back_by_hand_is_made_safe_in_place() {
     }
     let refused = Authority::open(world.config(), PolicySet::empty(), world.clock.clone()).unwrap_err();
     assert!(refused.to_string().contains("signet-ca store restored"), "{refused}");
-    let config = world.config();
-    let site = Site::of(&config, &world.clock);
-    let staged = Staged::copy(&site).unwrap();
-    let custody = Custody::new(Arc::clone(staged.store()));
-    let seal = KeyFileSeal::new(world.data().join("barrier.key"));
-    let keyring = custody.open(&custody.row().unwrap(), &seal).unwrap();
-    let outcome = staged.decide(&site, &keyring, |event| event).unwrap();
-    swap::finish(&world.data()).unwrap();
+    let outcome = made_safe(&world);
     assert_eq!(outcome.revocations, 1, "{outcome:?}");
     assert!(outcome.in_words().contains("1 revocation(s)"), "{}", outcome.in_words());
     let authority = world.open();

@@ -13,7 +13,7 @@ use signet_core::ledger::Event;
 
 use crate::authority::prepare_data;
 use crate::backup::archive::Archive;
-use crate::backup::restore::{Outcome, Site, Staged, assert_described, open_configured};
+use crate::backup::restore::{self, Outcome, Site, Staged};
 use crate::backup::{STORE, swap};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -21,7 +21,6 @@ use crate::custody::{Custody, CustodyError, SealRow};
 use crate::keyring::Keyring;
 use crate::ledger::FILE;
 use crate::mounts::Mounts;
-use crate::seal::SealKind;
 use crate::seal::shamir::{Share, ShareSeal, ShareSet};
 use crate::signer::KeySources;
 use crate::store::Store as Tables;
@@ -228,14 +227,9 @@ impl Place {
 
     /// Opens the keyring of `store`, which lies under the seal of `row`.
     fn open(&self, config: &Config, row: &SealRow, store: Arc<dyn Tables>) -> anyhow::Result<Keyring> {
-        assert_described(&config.seal, row)?;
-        let custody = Custody::new(store);
-        if row.kind()? == SealKind::Shamir {
-            let set = row.shares().ok_or(CustodyError::RowBroken)?;
-            let seal = ShareSeal::from_shares(&self.shares(set)?)?;
-            return Ok(custody.open(row, &seal)?);
-        }
-        Ok(open_configured(&config.seal, row, &custody)?)
+        restore::open(&config.seal, row, &Custody::new(store), |set| {
+            Ok(ShareSeal::from_shares(&self.shares(set)?)?)
+        })
     }
 
     /// As many shares as are needed: from files first, then as they are typed.

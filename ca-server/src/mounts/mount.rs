@@ -202,9 +202,19 @@ impl Mount {
 
     /// Whether what this issuer signs may leave, now.
     #[must_use]
-    pub fn has_sign(&self, id: &str) -> bool {
+    pub fn still_signs(&self, id: &str) -> bool {
         let issuers = self.issuers.load();
         issuers.iter().any(|issuer| issuer.id() == id && issuer.signs())
+    }
+
+    /// The issuer whose key has this fingerprint.
+    #[must_use]
+    pub fn issuer_of_key(&self, fingerprint: &str) -> Option<Arc<Issuer>> {
+        let issuers = self.issuers.load();
+        issuers
+            .iter()
+            .find(|issuer| issuer.fingerprint() == fingerprint)
+            .cloned()
     }
 
     /// All issuers, in the order in which they were made.

@@ -9,10 +9,9 @@ use tokio::sync::Notify;
 
 use super::{Actor, Closed, LifeError, Node, lock};
 use crate::backup::archive::{Archive, ArchiveError, Header};
-use crate::backup::restore::{Outcome, Site, Staged, assert_described, open_configured};
+use crate::backup::restore::{self, Outcome, Site, Staged};
 use crate::custody::{Custody, CustodyError, State};
 use crate::keyring::Keyring;
-use crate::seal::SealKind;
 use crate::seal::shamir::{Share, ShareSeal};
 
 /// Has the process start itself anew when dropped.
@@ -88,17 +87,12 @@ impl Node {
     }
 
     fn open_archive(&self, header: &Header, shares: &[Share]) -> Result<Keyring, ArchiveError> {
-        let row = header.seal()?;
-        assert_described(&self.foundation.config.seal, &row)?;
-        let custody = Custody::new(header.rows()?);
-        if row.kind()? != SealKind::Shamir {
-            return Ok(open_configured(&self.foundation.config.seal, &row, &custody)?);
-        }
-        let set = row.shares().ok_or(CustodyError::RowBroken)?;
-        for share in shares {
-            set.admit(share).map_err(CustodyError::from)?;
-        }
-        let seal = ShareSeal::from_shares(shares).map_err(CustodyError::from)?;
-        Ok(custody.open(&row, &seal)?)
+        let seals = &self.foundation.config.seal;
+        restore::open(seals, &header.seal()?, &Custody::new(header.rows()?), |set| {
+            for share in shares {
+                set.admit(share).map_err(CustodyError::from)?;
+            }
+            Ok(ShareSeal::from_shares(shares).map_err(CustodyError::from)?)
+        })
     }
 }

@@ -14,7 +14,7 @@ use super::{About, Entry, Ground, RevocationError, Selector, resolve};
 use crate::authority::Authority;
 use crate::barrier::BarrierError;
 use crate::keyring::Keyring;
-use crate::ledger::{FILE, LedgerError};
+use crate::ledger::LedgerError;
 use crate::random;
 use crate::store::{Change, Store, StoreError, Table};
 
@@ -198,17 +198,7 @@ async fn revoke_again(authority: &Authority, lost: &Lost) -> Result<(), RepeatEr
     let now = authority.clock.now();
     let of_mount = authority.revocations.list(&mount, now).await?;
     let changing = of_mount.change().await;
-    let issuers = mount.issuers();
-    let keys = issuers.iter().map(|issuer| issuer.signer().public_key());
-    let longest_secs = authority.longest.secs();
-    let ground = Ground {
-        ledger: authority.config.data.join(FILE),
-        node: authority.config.node,
-        mount: mount.path().to_owned(),
-        longest_secs,
-        authorities: changing.authorities(keys, now, longest_secs),
-        now,
-    };
+    let ground = Ground::of(authority, &mount, &changing, now);
     let found = resolve(&selector, &ground).map_err(|error| impossible(&error))?;
     let Some(reach) = found.reach else {
         // All of it has ended meanwhile.

@@ -10,9 +10,11 @@ use signet_core::subject_key::SubjectKey;
 use signet_core::time::UnixTime;
 
 use super::list::{fingerprint, sha256};
-use super::{Reach, Selector};
+use super::{Changing, Reach, Selector};
+use crate::authority::Authority;
 use crate::certificates::{Certificate, Wanted, by_serial, oldest_issue, search};
-use crate::ledger::Reader;
+use crate::ledger::{FILE, Reader};
+use crate::mounts::Mount;
 
 /// Where to look.
 #[derive(Debug, Clone)]
@@ -29,6 +31,24 @@ pub struct Ground {
     pub authorities: Vec<Vec<u8>>,
     /// The time.
     pub now: UnixTime,
+}
+
+impl Ground {
+    /// All that an authority knows of a mount whose list is being changed.
+    #[must_use]
+    pub fn of(authority: &Authority, mount: &Mount, changing: &Changing<'_>, now: UnixTime) -> Self {
+        let issuers = mount.issuers();
+        let keys = issuers.iter().map(|issuer| issuer.signer().public_key());
+        let longest_secs = authority.longest.secs();
+        Self {
+            ledger: authority.config.data.join(FILE),
+            node: authority.config.node,
+            mount: mount.path().to_owned(),
+            longest_secs,
+            authorities: changing.authorities(keys, now, longest_secs),
+            now,
+        }
+    }
 }
 
 /// Certificates that are shown one by one; all are counted, and all are revoked. A million of them would not fit in memory.

@@ -60,9 +60,7 @@ fn closed(moto: &Moto, config: &str) -> Authority {
 
 /// Initialises it and gives the API of the root token.
 fn init(authority: &Authority) -> Api {
-    let made = authority
-        .anonymous()
-        .write("sys/init", &json!({"recovery_shares": 1, "recovery_threshold": 1}));
+    let made = authority.init();
     authority.api(made.body["root_token"].as_str().expect("a token"))
 }
 

@@ -6,7 +6,6 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use rustix::process::Signal;
-use serde_json::json;
 use signet_tests::authority::Authority;
 use signet_tests::person::Person;
 use signet_tests::softhsm::{PIN, Token};
@@ -103,9 +102,7 @@ fn a_wrong_pin_leaves_a_sealed_unit_that_says_so_and_opens_when_reloaded_with_th
     let conf = token.environment();
     let mut authority = manager.start(&config, &[("SOFTHSM2_CONF", &conf)]);
     manager.told("STATUS=sealed: the server is not initialised");
-    let made = authority
-        .anonymous()
-        .write("sys/init", &json!({"recovery_shares": 1, "recovery_threshold": 1}));
+    let made = authority.init();
     assert!(made.body["root_token"].is_string(), "{}", made.text);
     assert_eq!(authority.stop(), Some(0));
 
@@ -127,9 +124,7 @@ fn a_unit_that_is_restored_over_the_api_never_says_that_it_stops() {
     let conf = token.environment();
     let environment = [("SOFTHSM2_CONF", conf.as_str())];
     let first = manager.start(&token.seal(), &environment);
-    let made = first
-        .anonymous()
-        .write("sys/init", &json!({"recovery_shares": 1, "recovery_threshold": 1}));
+    let made = first.init();
     let folder = Workdir::new();
     let backup = folder.path().join("signet.backup");
     let backup = backup.to_str().unwrap();

@@ -46,13 +46,9 @@ pub(super) async fn import(ask: &Ask<'_>, permit: &Permit) -> Result<Reply, Prob
     let (key, _naming) = made(ask, wish).await?;
     let signer = key.signer();
     let fingerprint = signer.public_key().fingerprint();
-    if let Some(same) = mount
-        .issuers()
-        .iter()
-        .find(|issuer| issuer.fingerprint() == fingerprint)
-    {
+    if let Some(same) = mount.issuer_of_key(&fingerprint) {
         let warning = "An issuer with the provided public key already exists, returning the existing issuer";
-        return Ok(Reply::data(brief(same)).with_warnings([warning.to_owned()]));
+        return Ok(Reply::data(brief(&same)).with_warnings([warning.to_owned()]));
     }
     if !name.is_empty() && mount.issuer(&name).is_some() {
         return Err(Problem::refused("issuer-invalid", "issuer name already in use"));

@@ -132,17 +132,7 @@ async fn resolved(
     changing: &Changing<'_>,
     selector: Selector,
 ) -> Result<Resolution, Problem> {
-    let issuers = mount.issuers();
-    let keys = issuers.iter().map(|issuer| issuer.signer().public_key());
-    let longest_secs = ask.authority.longest.secs();
-    let ground = Ground {
-        ledger: ask.authority.config.data.join(crate::ledger::FILE),
-        node: ask.authority.config.node,
-        mount: mount.path().to_owned(),
-        longest_secs,
-        authorities: changing.authorities(keys, ask.now, longest_secs),
-        now: ask.now,
-    };
+    let ground = Ground::of(ask.authority, mount, changing, ask.now);
     let resolving = tokio::task::spawn_blocking(move || resolve(&selector, &ground));
     Ok(resolving.await.map_err(|error| Problem::internal(&error))??)
 }

@@ -71,11 +71,7 @@ async fn stage(ask: &Ask<'_>, permit: &Permit, mount: &Mount) -> Result<(), Prob
     let (key, _naming) = made(ask, wish).await?;
     let signer = key.signer();
     let fingerprint = signer.public_key().fingerprint();
-    if let Some(same) = mount
-        .issuers()
-        .iter()
-        .find(|issuer| issuer.fingerprint() == fingerprint)
-    {
+    if let Some(same) = mount.issuer_of_key(&fingerprint) {
         let text = format!("issuer `{}` has this key already", same.shown());
         return Err(Problem::refused("ca-key-exists", text));
     }
